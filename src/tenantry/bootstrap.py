@@ -1,0 +1,1 @@
+"""The one place that knows both Neon over HTTPS and the local engine."""

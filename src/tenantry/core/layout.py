@@ -1,0 +1,103 @@
+"""The layout: what should exist, as frozen values. `manifest` reads one from `tenantry.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tenantry.core.names import TENANT_COLUMN, app_role, branch_name, migrator_role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["App", "Environment", "Layout", "MigrationSource", "ProjectSpec", "TenantType"]
+
+TenantType = Literal["uuid", "text", "bigint"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSpec:
+    """A Neon project: `region` is Neon's region id, `postgres` a major version, `database` the one that is used."""
+
+    name: str
+    region: str = "aws-us-east-2"
+    postgres: int = 17
+    database: str = "neondb"
+
+    @property
+    def owner(self) -> str:
+        """The role that Neon makes for the database. It has BYPASSRLS, so no application may use it."""
+        return f"{self.database}_owner"
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationSource:
+    """Where an app's schema changes come from. `path` is absolute."""
+
+    kind: Literal["alembic"]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One branch of an app. `parent` is another environment of the same app, or None for the default branch.
+
+    An ephemeral environment may be reset from its parent at any time: what only it holds is lost then.
+    """
+
+    app: str
+    name: str
+    parent: str | None = None
+    ephemeral: bool = False
+
+    @property
+    def branch(self) -> str:
+        """The branch's name."""
+        return branch_name(self.app, self.name)
+
+    @property
+    def parent_branch(self) -> str | None:
+        """The parent branch's name, or None for the default branch."""
+        return None if self.parent is None else branch_name(self.app, self.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An application: one schema, its migrations, and its environments, parents before children."""
+
+    name: str
+    schema: str
+    environments: tuple[Environment, ...]
+    migrations: MigrationSource | None = None
+    tenant_type: TenantType = "uuid"
+    tenant_column: str = TENANT_COLUMN
+    global_tables: frozenset[str] = frozenset()
+    """Tables without a tenant column that the app may read and not write."""
+
+    @property
+    def app_role(self) -> str:
+        """The role that the application logs in with."""
+        return app_role(self.schema)
+
+    @property
+    def migrator_role(self) -> str:
+        """The role that owns the app's objects."""
+        return migrator_role(self.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All that should exist. `environments()` yields parents before children."""
+
+    project: ProjectSpec
+    default_branch: str = "production"
+    extensions: tuple[str, ...] = ()
+    auth_schema: str = "neon_auth"
+    apps: tuple[App, ...] = ()
+
+    def environments(self) -> Iterator[tuple[App, Environment]]:
+        """Every environment of every app, in the order of the file, parents first."""
+        for app in self.apps:
+            for environment in app.environments:
+                yield app, environment

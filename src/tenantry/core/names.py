@@ -1,0 +1,162 @@
+"""Names that two layers share: settings, roles, branches, and the rules that a name of each kind keeps.
+
+Nothing else in tenantry may produce a branch name, a role name or the name of a setting.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tenantry.core.errors import InvalidNameError
+
+__all__ = [
+    "MAX_IDENTIFIER_BYTES",
+    "TENANT_COLUMN",
+    "TENANT_SETTING",
+    "USER_SETTING",
+    "BranchParts",
+    "app_role",
+    "branch_name",
+    "check_app_name",
+    "check_environment_name",
+    "check_partner_id",
+    "check_schema_name",
+    "migrator_role",
+    "parse_branch_name",
+]
+
+TENANT_SETTING = "app.tenant_id"
+"""The setting that a session sets for its transaction and a policy reads."""
+
+USER_SETTING = "app.user_id"
+"""The acting user, set beside the tenant. Empty where no user was given."""
+
+TENANT_COLUMN = "tenant_id"
+
+MAX_IDENTIFIER_BYTES = 63
+"""Postgres cuts identifiers at NAMEDATALEN - 1 bytes, silently (docs: "Identifiers and Key Words")."""
+
+RESERVED_SCHEMAS = frozenset({"neon_auth", "public", "information_schema", "neon", "platform"})
+
+_APP = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
+_ENVIRONMENT = re.compile(r"[a-z][a-z0-9_]*")
+_PARTNER = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def _check(kind: str, value: str, rule: re.Pattern[str], shape: str) -> str:
+    size = len(value.encode())
+    if size > MAX_IDENTIFIER_BYTES:
+        raise InvalidNameError(
+            kind,
+            value,
+            why=f"is {size} bytes long, and Postgres cuts names after {MAX_IDENTIFIER_BYTES}",
+            way_out=f"shorten it to {MAX_IDENTIFIER_BYTES} bytes or fewer",
+        )
+    if not rule.fullmatch(value):
+        raise InvalidNameError(kind, value, why="is not a name of this kind", way_out=shape)
+    return value
+
+
+def check_app_name(value: str) -> str:
+    """Return *value* if it can name an app.
+
+    `partner` may not be one of its parts: `<app>-partner-<id>-<env>` could then be read in two ways.
+    Raises `InvalidNameError`.
+    """
+    _check("app", value, _APP, "use lower-case letters, digits, `_` and `-`, beginning with a letter")
+    if "partner" in value.split("-"):
+        raise InvalidNameError(
+            "app", value, why="has `partner` as one of its parts", way_out="it is kept for `<app>-partner-<id>-<env>`"
+        )
+    return value
+
+
+def check_environment_name(value: str) -> str:
+    """Return *value* if it can name an environment. Without hyphens, or branch names could be read in two ways.
+
+    Raises `InvalidNameError`.
+    """
+    return _check("environment", value, _ENVIRONMENT, "use lower-case letters, digits and `_`, beginning with a letter")
+
+
+def check_partner_id(value: str) -> str:
+    """Return *value* if it can be a partner's id in a branch name. Raises `InvalidNameError`."""
+    return _check(
+        "partner id", value, _PARTNER, "use lower-case letters and digits, with single `-` or `_` between them"
+    )
+
+
+def check_schema_name(value: str) -> str:
+    """Return *value* if an app may own a schema of this name. Raises `InvalidNameError`.
+
+    Lower case only, so that the name is the same quoted and unquoted; room is left for the roles named after it.
+    """
+    _check("schema", value, _SCHEMA, "use lower-case letters, digits and `_`, beginning with a letter or `_`")
+    if value in RESERVED_SCHEMAS or value.startswith("pg_"):
+        raise InvalidNameError(
+            "schema",
+            value,
+            why="is reserved",
+            way_out="app data never goes there; name a schema after the app",
+        )
+    longest = migrator_role(value)
+    if len(longest.encode()) > MAX_IDENTIFIER_BYTES:
+        raise InvalidNameError(
+            "schema",
+            value,
+            why=f"makes the role name {longest!r} of {len(longest)} bytes, and Postgres cuts names after 63",
+            way_out=f"shorten it by {len(longest) - MAX_IDENTIFIER_BYTES} or more",
+        )
+    return value
+
+
+def app_role(schema: str) -> str:
+    """The role that an application logs in with: owns nothing, and row security binds it."""
+    return f"{schema}_app"
+
+
+def migrator_role(schema: str) -> str:
+    """The role that owns the app's objects and runs its migrations, never the application."""
+    return f"{schema}_migrator"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchParts:
+    """What a branch name says: the app, its environment, and the partner whose branch it is, if any."""
+
+    app: str
+    environment: str
+    partner: str | None = None
+
+    def __str__(self) -> str:
+        return branch_name(self.app, self.environment, partner=self.partner)
+
+
+def branch_name(app: str, environment: str, *, partner: str | None = None) -> str:
+    """`<app>-<environment>`, or `<app>-partner-<id>-<env>` for a partner's branch.
+
+    Deterministic, and `parse_branch_name` gives the parts back. Raises `InvalidNameError`.
+    """
+    check_app_name(app)
+    check_environment_name(environment)
+    name = f"{app}-{environment}" if partner is None else f"{app}-partner-{check_partner_id(partner)}-{environment}"
+    size = len(name)
+    if size > MAX_IDENTIFIER_BYTES:
+        raise InvalidNameError(
+            "branch", name, why=f"is {size} bytes long", way_out=f"shorten its parts to {MAX_IDENTIFIER_BYTES} in all"
+        )
+    return name
+
+
+def parse_branch_name(name: str) -> BranchParts:
+    """Return the parts of a name that `branch_name` made. Raises `InvalidNameError` for any other."""
+    head, hyphen, environment = name.rpartition("-")
+    app, marker, partner = head.partition("-partner-")
+    parts = BranchParts(app, environment, partner if marker else None)
+    if not hyphen or str(parts) != name:
+        raise InvalidNameError(
+            "branch", name, why="is not a name that tenantry makes", way_out="<app>-<env> or <app>-partner-<id>-<env>"
+        )
+    return parts

@@ -1,0 +1,29 @@
+"""A tenant: whose rows a unit of work may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+__all__ = ["Tenant", "TenantId"]
+
+TenantId: TypeAlias = UUID | str | int
+"""What stands in `tenant_id`: a uuid, a text or a bigint, as the layout says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant of an application. Two are the same when their ids are, in the text that Postgres compares."""
+
+    id: TenantId
+
+    def __post_init__(self) -> None:
+        text = str(self.id)
+        if not text or "\x00" in text:
+            raise ValueError(
+                f"tenant id {self.id!r} cannot stand in a setting: give a uuid, a non-empty text or an int"
+            )
+
+    def __str__(self) -> str:
+        return str(self.id)

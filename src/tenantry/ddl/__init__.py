@@ -1,0 +1,1 @@
+"""The SQL that keeps tenants apart: schemas, roles, policies, extensions."""

@@ -1,0 +1,1 @@
+"""tenantry.toml, read into a layout, with every mistake reported at once."""

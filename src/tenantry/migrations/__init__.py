@@ -1,0 +1,1 @@
+"""Bringing an app's schema to head."""

@@ -1,0 +1,1 @@
+"""Attacks: attempts to reach another tenant, through the real driver."""

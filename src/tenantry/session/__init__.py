@@ -1,0 +1,1 @@
+"""The data plane: the tenant scope, and the drivers that carry it to Postgres."""
