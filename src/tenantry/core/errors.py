@@ -114,7 +114,7 @@ class TenantChangedError(TenantContextError):
     def __init__(self, *, began_for: object, now: object) -> None:
         super().__init__(
             f"this transaction began for tenant {began_for}, and the scope is now that of {now or 'no tenant'}: "
-            "commit or roll back before you leave a `with tenant_scope(...):`, and use a session of its own for each tenant"
+            "commit or roll back before you leave a `with tenant_scope(...):`, and give each tenant its own session"
         )
         self.began_for = began_for
         self.now = now
