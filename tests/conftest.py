@@ -1,0 +1,5 @@
+"""The plugins that the tests use: `tests/plugins/`, one a subject."""
+
+pytest_plugins = [
+    "tests.plugins.ci",
+]
