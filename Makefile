@@ -1,24 +1,22 @@
-# Each target makes its own virtual environment from python3 alone.
-PYTHON ?= python3
+# Each target makes its own virtual environment from a python3 alone, the first time; PYTHON names another.
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test check bench docs clean
 
 $(VENV)/.run: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,asyncpg]'
-	touch $@
+	@scripts/venv $(VENV) local,asyncpg
+	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@scripts/venv $(VENV) dev
+	@touch $(VENV)/.run $@
 
 demo: $(VENV)/.run
 	$(BIN)/tenantry demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -27,10 +25,11 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m docs.build
+	$(BIN)/python -m benchmarks --render
+	$(BIN)/python -m pytest tests/docs tests/unit/test_house.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
