@@ -15,22 +15,28 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 __all__ = [
     "Annotation",
     "Branch",
+    "BranchCountResponse",
     "BranchCreate",
     "BranchCreateRequest",
     "BranchOperations",
+    "BranchResponse",
     "BranchRestoreRequest",
     "BranchUpdate",
     "BranchUpdateRequest",
+    "BranchesPagination",
     "BranchesResponse",
     "ConnectionParameters",
     "ConnectionUri",
     "ConnectionUriResponse",
     "CreatedBranch",
     "CreatedProject",
+    "CurrentUser",
+    "CursorPagination",
     "Database",
     "DatabaseCreate",
     "DatabaseCreateRequest",
     "DatabaseOperations",
+    "DatabaseResponse",
     "DatabaseUpdate",
     "DatabaseUpdateRequest",
     "DatabasesResponse",
@@ -39,6 +45,7 @@ __all__ = [
     "EndpointCreateRequest",
     "EndpointOperations",
     "EndpointOptions",
+    "EndpointResponse",
     "EndpointUpdate",
     "EndpointUpdateRequest",
     "EndpointsResponse",
@@ -46,6 +53,8 @@ __all__ = [
     "Operation",
     "OperationResponse",
     "OperationsResponse",
+    "Organization",
+    "OrganizationsResponse",
     "Project",
     "ProjectBranchOptions",
     "ProjectCreate",
@@ -54,11 +63,14 @@ __all__ = [
     "ProjectUpdate",
     "ProjectUpdateRequest",
     "ProjectsResponse",
+    "Region",
+    "RegionsResponse",
     "Role",
     "RoleCreate",
     "RoleCreateRequest",
     "RoleOperations",
     "RolePasswordResponse",
+    "RoleResponse",
     "RolesResponse",
 ]
 
@@ -338,6 +350,12 @@ class BranchesResponse(_Wire):
     pagination: BranchesPagination | None = None
 
 
+class BranchCountResponse(_Wire):
+    """How many branches a project has."""
+
+    count: int
+
+
 class BranchOperations(_Wire):
     """A branch and the operations that a change of it started."""
 
@@ -408,6 +426,12 @@ class EndpointUpdateRequest(_Request):
     endpoint: EndpointUpdate
 
 
+class EndpointResponse(_Wire):
+    """One endpoint."""
+
+    endpoint: Endpoint
+
+
 class EndpointsResponse(_Wire):
     """The endpoints of a project or of a branch."""
 
@@ -447,6 +471,12 @@ class RoleCreateRequest(_Request):
     """`POST .../roles`."""
 
     role: RoleCreate
+
+
+class RoleResponse(_Wire):
+    """One role, without its password."""
+
+    role: Role
 
 
 class RolesResponse(_Wire):
@@ -505,6 +535,12 @@ class DatabaseUpdateRequest(_Request):
     database: DatabaseUpdate
 
 
+class DatabaseResponse(_Wire):
+    """One database."""
+
+    database: Database
+
+
 class DatabasesResponse(_Wire):
     """The databases of a branch."""
 
@@ -561,3 +597,47 @@ class CreatedBranch(BranchOperations):
     roles: list[Role] = Field(default_factory=list[Role])
     databases: list[Database] = Field(default_factory=list[Database])
     connection_uris: list[ConnectionUri] | None = None
+
+
+# --- the account ------------------------------------------------------------------------------------------------
+
+
+class CurrentUser(_Wire):
+    """`GET /users/me`: whose key it is, and what the plan allows."""
+
+    id: str
+    email: str = ""
+    login: str = ""
+    name: str = ""
+    plan: str = ""
+    projects_limit: int | None = None
+    branches_limit: int | None = None
+
+
+class Organization(_Wire):
+    """An organization that owns projects."""
+
+    id: str
+    name: str
+    handle: str = ""
+    plan: str = ""
+
+
+class OrganizationsResponse(_Wire):
+    """`GET /users/me/organizations`."""
+
+    organizations: list[Organization]
+
+
+class Region(_Wire):
+    """A region that a project can be made in."""
+
+    region_id: str
+    name: str
+    default: bool = False
+
+
+class RegionsResponse(_Wire):
+    """`GET /regions`."""
+
+    regions: list[Region]
