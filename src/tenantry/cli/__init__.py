@@ -1,1 +1,5 @@
 """The command line: a module a noun. Parse, call, print."""
+
+from tenantry.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = ["AsJson", "DataFolder", "LayoutFile", "TargetName"]
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+LayoutFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--layout", help="The layout file. [TENANTRY_LAYOUT, else ./tenantry.toml]")
+]
+
+DataFolder: TypeAlias = Annotated[
+    Path | None, typer.Option("--data", help="The local engine's data folder. [TENANTRY_DATA, else beside the layout]")
+]
+
+TargetName: TypeAlias = Annotated[
+    str | None, typer.Option("--target", help="`local` or `neon`. [TENANTRY_TARGET, else local]")
+]
