@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from tenantry.core.errors import InvalidNameError
 
 __all__ = [
+    "FLOOR_POLICY",
     "MAX_IDENTIFIER_BYTES",
     "TENANT_COLUMN",
+    "TENANT_POLICY",
     "TENANT_SETTING",
     "USER_SETTING",
+    "VERSION_TABLE",
     "BranchParts",
     "app_role",
     "branch_name",
@@ -33,6 +36,15 @@ USER_SETTING = "app.user_id"
 """The acting user, set beside the tenant. Empty where no user was given."""
 
 TENANT_COLUMN = "tenant_id"
+
+TENANT_POLICY = "tenantry_tenant"
+"""The permissive policy of every tenant table."""
+
+FLOOR_POLICY = "tenantry_floor"
+"""The restrictive policy beside it, which holds whatever other policies somebody adds."""
+
+VERSION_TABLE = "alembic_version"
+"""Stands in each app's schema and names the revision it is at. The app role has no grant on it."""
 
 MAX_IDENTIFIER_BYTES = 63
 """Postgres cuts identifiers at NAMEDATALEN - 1 bytes, silently (docs: "Identifiers and Key Words")."""
