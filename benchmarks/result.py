@@ -12,7 +12,7 @@ class Row:
     """One answer: *ours* beside *against_value*, both in *unit*, where less is better.
 
     `against` names the peer or the limit, and `goal` says in words what was wanted. `ratio` is ours divided by
-    theirs. Where the machine has no such peer, `against_value` and `ratio` are None.
+    theirs, or None where theirs is nothing; where the machine has no such peer, `against_value` is None as well.
     """
 
     question: str
@@ -33,7 +33,7 @@ def limit(question: str, *, ours: float, at_most: float, unit: str) -> Row:
         against="limit",
         against_value=at_most,
         unit=unit,
-        ratio=ours / at_most,
+        ratio=ours / at_most if at_most else None,
         goal=f"at most {at_most:g} {unit}",
         met=ours <= at_most,
     )
