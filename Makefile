@@ -28,6 +28,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev
+	$(BIN)/python -m docs.build
 	$(BIN)/python -m benchmarks --render
 	$(BIN)/python -m pytest tests/docs tests/unit/test_house.py
 

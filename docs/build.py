@@ -1,0 +1,194 @@
+"""The reference pages that the code itself tells: the API, the commands, the settings, the errors.
+
+`python -m docs.build` writes them; a test fails while one of them is not what the code says.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+import tenantry
+import tenantry.session
+from tenantry.cli.main import app
+from tenantry.core.errors import TenantryError
+from tenantry.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+__all__ = ["REFERENCE", "commands", "errors", "pages"]
+
+REFERENCE = Path(__file__).parent / "reference"
+
+_WRITTEN_BY = "Written by `make docs` from the code; change it there.\n"
+
+
+def modules(package: ModuleType) -> list[ModuleType]:
+    """Import *package* and every module right below it."""
+    below = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    return [package, *(importlib.import_module(f"{package.__name__}.{name}") for name in below)]
+
+
+def errors() -> list[type[TenantryError]]:
+    """Every public error of every layer's `errors.py`, parents before children."""
+    package = Path(tenantry.__file__).parent
+    for path in sorted(package.glob("*/errors.py")):
+        importlib.import_module(f"tenantry.{path.parent.name}.errors")
+    found: list[type[TenantryError]] = []
+    waiting: list[type[TenantryError]] = [TenantryError]
+    while waiting:
+        error = waiting.pop()
+        if not error.__name__.startswith("_") and error not in found:
+            found.append(error)
+        waiting.extend(sorted(error.__subclasses__(), key=lambda child: child.__name__, reverse=True))
+    return found
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its whole name, as `tenantry branches list`; a group before what is in it.
+
+    What Typer hands out is its own copy of a click command, which it gives no public type.
+    """
+    waiting: list[tuple[str, Any]] = [("tenantry", typer.main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        yield name, command
+        waiting.extend((f"{name} {sub}", child) for sub, child in reversed(getattr(command, "commands", {}).items()))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows)]) + "\n"
+
+
+def _doc(thing: object) -> str:
+    return inspect.cleandoc(getattr(thing, "__doc__", None) or "") + "\n"
+
+
+def _command(name: str, command: Any) -> str:
+    context = command.make_context(name, [], resilient_parsing=True)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    parts = [f"## `{name}`\n", _doc_of_command(command), f"```text\n{usage}\n```\n"]
+    rows = [
+        (" ".join(f"`{option}`" for option in parameter.opts), parameter.help)
+        for parameter in command.params
+        # Arguments stand in the usage, and shell completion is Typer's, the same everywhere.
+        if getattr(parameter, "help", None) and not parameter.name.endswith("_completion")
+    ]
+    if rows:
+        parts.append(_table(("option", "what it does"), rows))
+    return "\n".join(parts)
+
+
+def _doc_of_command(command: Any) -> str:
+    return inspect.cleandoc(command.help or "") + "\n"
+
+
+def render_cli() -> str:
+    """Give the page of commands."""
+    main = sys.modules["tenantry.cli.main"]
+    statuses = _doc(main).partition("Exit statuses: ")[2]
+    head = f"# Commands\n\n{_WRITTEN_BY}\nEvery command has `--help`. Exit statuses: {statuses}"
+    return "\n".join([head, *(_command(name, command) for name, command in commands())])
+
+
+def render_settings() -> str:
+    """Give the page of settings."""
+    rows = [(f"`{setting.name}`", setting.decides, setting.default) for setting in SETTINGS]
+    head = (
+        f"# Settings\n\n{_WRITTEN_BY}\n"
+        "Settings are environment variables, read once at the start. An option of the command line goes before its "
+        "variable.\n"
+    )
+    return f"{head}\n{_table(('variable', 'what it decides', 'without it'), rows)}"
+
+
+def render_errors() -> str:
+    """Give the page of errors."""
+    head = (
+        f"# Errors\n\n{_WRITTEN_BY}\n"
+        "All are children of `TenantryError`. Each keeps its parts as attributes, and its message names the value and "
+        "the way out.\n"
+    )
+    parts = [head]
+    for error in errors():
+        parents = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
+        facts = f"`{error.__module__}`; a kind of {parents}; the command line ends with status {error.exit_status}."
+        parts.append(f"## `{error.__name__}`\n\n{facts}\n\n{_doc(error)}")
+    return "\n".join(parts)
+
+
+class _Plain(str):
+    """An annotation as it is written: without the quotes that `from __future__ import annotations` gives it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _plain(annotation: Any) -> Any:
+    return _Plain(annotation) if isinstance(annotation, str) else annotation
+
+
+def _signature(thing: Callable[..., Any]) -> str:
+    try:
+        signature = inspect.signature(thing)
+    except ValueError:
+        return "(...)"
+    parameters = [p.replace(annotation=_plain(p.annotation)) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=_plain(signature.return_annotation)))
+
+
+def _public(module: ModuleType) -> Iterator[str]:
+    for name in sorted(getattr(module, "__all__", ())):
+        thing = getattr(module, name)
+        if isinstance(thing, type) and issubclass(thing, Exception):
+            yield f"### `{name}`\n\nAn error: see [Errors](errors.md).\n"
+        elif callable(thing):
+            yield f"### `{name}`\n\n```text\n{name}{_signature(thing)}\n```\n\n{_doc(thing)}"
+        else:
+            yield f"### `{name}`\n\n`{thing!r}`\n"
+
+
+def render_api() -> str:
+    """Give the page of what an application imports: the package root, and the drivers in `session`."""
+    head = f"# API\n\n{_WRITTEN_BY}\nWhat is not here is tenantry's own and may change without notice.\n"
+    # What `context` holds for applications is in the root.
+    drivers = [m for m in modules(tenantry.session) if hasattr(m, "__all__") and not m.__name__.endswith(".context")]
+    parts = [head]
+    for module in (tenantry, *drivers):
+        parts.extend([f"## `{module.__name__}`\n\n{_doc(module)}", *_public(module)])
+    return "\n".join(parts)
+
+
+def pages() -> dict[str, str]:
+    """Render every page, by the name of its file in `docs/reference/`."""
+    return {
+        "api.md": render_api(),
+        "cli.md": render_cli(),
+        "errors.md": render_errors(),
+        "settings.md": render_settings(),
+    }
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
