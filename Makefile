@@ -30,7 +30,7 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.build
 	$(BIN)/python -m benchmarks --render
-	$(BIN)/python -m pytest tests/docs tests/unit/test_house.py
+	$(BIN)/python -m pytest tests/docs
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,137 @@
+"""The house keeps its own rules: first lines, lengths, errors and settings in their places, reasons, news."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tenantry
+from tenantry.settings import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tenantry"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+MAX_LINES = 400
+
+# Modules that may be longer, and why.
+LONGER = {
+    "src/tenantry/neon/wire.py": "Neon's shapes, one after the other: a table, not a program",
+}
+
+
+def modules(*folders: str) -> list[Path]:
+    """Every module of the house below *folders*, without what tools leave."""
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return sorted(path for path in found if "__pycache__" not in path.parts)
+
+
+def named(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+MODULES = modules("src", "tests", "benchmarks", "docs", "examples")
+SHIPPED = modules("src")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named(MODULES))
+def test_the_first_line_says_what_is_found_there(path):
+    first = ast.parse(path.read_text(encoding="utf-8")).body[:1]
+
+    assert first, "the module is empty"
+    assert isinstance(first[0], ast.Expr)
+    assert isinstance(first[0].value, ast.Constant)
+    assert first[0].lineno == 1
+
+
+def test_no_module_is_too_long_to_read():
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules("src", "tests")
+    }
+
+    too_long = {name for name, length in lengths.items() if length >= MAX_LINES}
+
+    assert too_long == set(LONGER), "split what is new here, or take what is short now off LONGER"
+
+
+def classes(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)]
+
+
+def test_public_errors_live_where_their_page_is_rendered_from():
+    elsewhere = {
+        f"{path.relative_to(SOURCE)}: {made.name}"
+        for path in SHIPPED
+        if path.name != "errors.py"
+        for made in classes(path)
+        if made.name.endswith(("Error", "Problem")) and not made.name.startswith("_")
+    }
+
+    assert elsewhere == set(), "move them to core/errors.py or to the layer's errors.py"
+
+
+def test_every_variable_that_is_read_is_a_setting():
+    asked = re.compile(r"(?:environ\.get\(|environ\[|getenv\()\s*[\"']([A-Z][A-Z_0-9]+)[\"']")
+    read = {name for path in SHIPPED for name in asked.findall(path.read_text(encoding="utf-8"))}
+
+    assert read == {setting.name for setting in SETTINGS}
+
+
+def test_what_is_exported_can_be_imported_and_is_sorted():
+    assert list(tenantry.__all__) == sorted(tenantry.__all__)
+    assert [name for name in tenantry.__all__ if not hasattr(tenantry, name)] == []
+
+
+def test_importing_tenantry_loads_the_standard_library_only():
+    script = (
+        "import sys; before = set(sys.modules); import tenantry; "
+        "print({n.partition('.')[0] for n in set(sys.modules) - before} - {'tenantry'} - sys.stdlib_module_names)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"
+
+
+def requirements() -> set[str]:
+    project = PROJECT["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values(), PROJECT["build-system"]["requires"]]
+    names = {re.match(r"[A-Za-z0-9_.-]+", requirement)[0] for group in groups for requirement in group}  # type: ignore[index]
+    return names - {"tenantry"}
+
+
+@pytest.mark.parametrize("name", sorted(requirements()))
+def test_a_dependency_has_its_reason(name):
+    decisions = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "decisions").glob("*.md"))
+
+    assert re.search(rf"^\| `{re.escape(name)}` \| .{{20,}} \|$", decisions, re.MULTILINE)
+
+
+FRAGMENTS = sorted(path for path in (ROOT / "changelog.d").iterdir() if path.name != "template.md")
+
+
+@pytest.mark.parametrize("path", FRAGMENTS, ids=lambda path: path.name)
+def test_a_news_fragment_is_well_formed(path):
+    text = path.read_text(encoding="utf-8")
+
+    assert re.fullmatch(r"\d+\.[a-z0-9-]+\.(feature|bugfix|doc|removal|misc)\.md", path.name)
+    assert re.fullmatch(r"\S[^\n]*[.!]\n", text), "one sentence on one line"
+
+
+def test_the_news_can_be_built():
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("towncrier")), "build", "--draft", "--version", "next"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    sentences = [path.read_text(encoding="utf-8").strip() for path in FRAGMENTS]
+    assert [sentence for sentence in sentences if sentence not in done.stdout] == []
