@@ -2,4 +2,5 @@
 
 pytest_plugins = [
     "tests.plugins.ci",
+    "tests.plugins.postgres",
 ]

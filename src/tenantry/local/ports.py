@@ -1,0 +1,43 @@
+"""Ports of this machine that a cluster can listen on."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from typing import TYPE_CHECKING
+
+from tenantry.local.errors import PortTakenError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["HOST", "free_port", "is_free"]
+
+HOST = "127.0.0.1"
+
+_PORTS = range(20_000, 32_768)  # below those that Linux hands to outgoing connections
+
+
+def free_port(taken: Collection[int]) -> int:
+    """Choose a port of 127.0.0.1 that nobody listens on and that is not in *taken*.
+
+    It lies outside the range of outgoing connections, so that it is still free when its cluster wakes again.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if port not in taken and is_free(port):
+            return port
+    raise PortTakenError(_PORTS.start)
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on *port* of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as problem:
+            if problem.errno == errno.EADDRINUSE:
+                return False
+            raise
+        return True
