@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from tenantry.core.errors import InvalidNameError
 
@@ -29,10 +30,10 @@ __all__ = [
     "parse_branch_name",
 ]
 
-TENANT_SETTING = "app.tenant_id"
+TENANT_SETTING: Final = "app.tenant_id"
 """The setting that a session sets for its transaction and a policy reads."""
 
-USER_SETTING = "app.user_id"
+USER_SETTING: Final = "app.user_id"
 """The acting user, set beside the tenant. Empty where no user was given."""
 
 TENANT_COLUMN = "tenant_id"

@@ -12,7 +12,7 @@ TenantId: TypeAlias = UUID | str | int
 """What stands in `tenant_id`: a uuid, a text or a bigint, as the layout says."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tenant:
     """A tenant of an application. Two are the same when their ids are, in the text that Postgres compares."""
 
@@ -27,3 +27,9 @@ class Tenant:
 
     def __str__(self) -> str:
         return str(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return str(self.id) == str(other.id) if isinstance(other, Tenant) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self.id))
