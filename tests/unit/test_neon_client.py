@@ -757,6 +757,15 @@ def test_operations_are_looked_at_until_each_has_ended():
     assert time.slept == [0.1, 0.2, 0.4]
 
 
+def test_a_request_waits_for_the_network_as_long_as_is_said_and_for_a_free_connection_for_ever():
+    server = Server([answer({"count": 1})])
+    client = NeonClient(KEY, base_url="http://neon.test", transport=httpx2.MockTransport(server), timeout_seconds=7)
+
+    run(client.count_project_branches("p"))
+
+    assert server.requests[0].extensions["timeout"] == {"connect": 7, "read": 7, "write": 7, "pool": None}
+
+
 @pytest.mark.parametrize("status", ["failed", "error", "cancelled"])
 def test_an_operation_that_ends_badly_is_raised_with_its_reason(status):
     serve = stages(op_0=["running"], op_1=[status])
@@ -776,9 +785,9 @@ def test_operations_that_do_not_end_in_time_are_named():
     time = Time()
     serve = stages(op_0=["finished"], op_1=["cancelling"])
 
-    with pytest.raises(OperationTimeoutError, match=r"op-1.* is cancelling: not ended after 7\.5 s") as caught:
-        run(client_of(serve, time).wait_for_operations(operations("running", "running"), timeout_seconds=7.5))
+    with pytest.raises(OperationTimeoutError, match=r"op-1.* is cancelling: not ended after 7\.25 s") as caught:
+        run(client_of(serve, time).wait_for_operations(operations("running", "running"), timeout_seconds=7.25))
 
     assert [each.id for each in caught.value.operations] == ["op-1"]
-    assert sum(time.slept) == pytest.approx(7.5)
+    assert sum(time.slept) == pytest.approx(7.25)
     assert max(time.slept) == 1

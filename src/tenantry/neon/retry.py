@@ -50,7 +50,7 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         # A date whose zone is "-0000" comes without one; HTTP dates are in GMT.
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return max((aware - now).total_seconds(), 0.0)
-    except (ValueError, TypeError, OverflowError, IndexError):
+    except (ValueError, OverflowError):
         return None
 
 
