@@ -1,4 +1,4 @@
-"""The reference pages that the code itself tells: the API, the commands, the settings, the errors.
+"""The reference pages that the code itself tells: the API and the errors.
 
 `python -m docs.build` writes them; a test fails while one of them is not what the code says.
 """
@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 import tenantry
-import tenantry.session
 from tenantry.cli.main import app
 from tenantry.core.errors import TenantryError
-from tenantry.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +24,10 @@ __all__ = ["REFERENCE", "commands", "errors", "pages"]
 
 REFERENCE = Path(__file__).parent / "reference"
 
+# The modules of `session` that an application imports by name; the rest is theirs.
+DRIVERS = ("sqlalchemy",)
+
 _WRITTEN_BY = "Written by `make docs` from the code; change it there.\n"
-
-
-def modules(package: ModuleType) -> list[ModuleType]:
-    """Import *package* and every module right below it."""
-    below = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
-    return [package, *(importlib.import_module(f"{package.__name__}.{name}") for name in below)]
 
 
 def errors() -> list[type[TenantryError]]:
@@ -64,55 +57,8 @@ def commands() -> Iterator[tuple[str, Any]]:
         waiting.extend((f"{name} {sub}", child) for sub, child in reversed(getattr(command, "commands", {}).items()))
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows)]) + "\n"
-
-
 def _doc(thing: object) -> str:
     return inspect.cleandoc(getattr(thing, "__doc__", None) or "") + "\n"
-
-
-def _command(name: str, command: Any) -> str:
-    context = command.make_context(name, [], resilient_parsing=True)
-    usage = " ".join([name, *command.collect_usage_pieces(context)])
-    parts = [f"## `{name}`\n", _doc_of_command(command), f"```text\n{usage}\n```\n"]
-    rows = [
-        (" ".join(f"`{option}`" for option in parameter.opts), parameter.help)
-        for parameter in command.params
-        # Arguments stand in the usage, and shell completion is Typer's, the same everywhere.
-        if getattr(parameter, "help", None) and not parameter.name.endswith("_completion")
-    ]
-    if rows:
-        parts.append(_table(("option", "what it does"), rows))
-    return "\n".join(parts)
-
-
-def _doc_of_command(command: Any) -> str:
-    return inspect.cleandoc(command.help or "") + "\n"
-
-
-def render_cli() -> str:
-    """Give the page of commands."""
-    main = sys.modules["tenantry.cli.main"]
-    statuses = _doc(main).partition("Exit statuses: ")[2]
-    head = f"# Commands\n\n{_WRITTEN_BY}\nEvery command has `--help`. Exit statuses: {statuses}"
-    return "\n".join([head, *(_command(name, command) for name, command in commands())])
-
-
-def render_settings() -> str:
-    """Give the page of settings."""
-    rows = [(f"`{setting.name}`", setting.decides, setting.default) for setting in SETTINGS]
-    head = (
-        f"# Settings\n\n{_WRITTEN_BY}\n"
-        "Settings are environment variables, read once at the start. An option of the command line goes before its "
-        "variable.\n"
-    )
-    return f"{head}\n{_table(('variable', 'what it decides', 'without it'), rows)}"
 
 
 def render_errors() -> str:
@@ -166,10 +112,8 @@ def _public(module: ModuleType) -> Iterator[str]:
 def render_api() -> str:
     """Give the page of what an application imports: the package root, and the drivers in `session`."""
     head = f"# API\n\n{_WRITTEN_BY}\nWhat is not here is tenantry's own and may change without notice.\n"
-    # What `context` holds for applications is in the root.
-    drivers = [m for m in modules(tenantry.session) if hasattr(m, "__all__") and not m.__name__.endswith(".context")]
     parts = [head]
-    for module in (tenantry, *drivers):
+    for module in (tenantry, *(importlib.import_module(f"tenantry.session.{driver}") for driver in DRIVERS)):
         parts.extend([f"## `{module.__name__}`\n\n{_doc(module)}", *_public(module)])
     return "\n".join(parts)
 
@@ -178,9 +122,7 @@ def pages() -> dict[str, str]:
     """Render every page, by the name of its file in `docs/reference/`."""
     return {
         "api.md": render_api(),
-        "cli.md": render_cli(),
         "errors.md": render_errors(),
-        "settings.md": render_settings(),
     }
 
 

@@ -1,22 +1,26 @@
 """What the pages show is run: Python blocks of a page share a namespace, console blocks run in a shell.
 
-A block inside an HTML comment runs as well and readers do not see it: it lays what the page takes for granted. A block
-with `file=NAME` after its language is written to that file. Console blocks are `$` and a command, then the lines of
-its output that matter, in order; `...` stands for anything within a line.
+What a page takes for granted is laid by `before/<page>.py`: its `lay(database)` gives names to the page's blocks. A
+block with `file=NAME` after its language is written to that file. Console blocks are `$` and a command, then the
+lines of its output that matter, in order; `...` stands for anything within a line.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from sqlalchemy import Engine
 
 ROOT = Path(__file__).parents[2]
+BEFORE = Path(__file__).parent / "before"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 
@@ -83,24 +87,31 @@ def run_console(text: str, folder: Path) -> None:
 def test_a_page_does_what_it_shows(page, request, tmp_path, monkeypatch):
     text = page.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": page.stem}
-    if "database." in text:
-        namespace["database"] = request.getfixturevalue("database")
+    module = ModuleType(page.stem)
+    # A class body looks its annotations up in the module that sys.modules holds.
+    monkeypatch.setitem(sys.modules, page.stem, module)
+    before = BEFORE / f"{page.stem}.py"
+    if before.exists():
+        vars(module).update(runpy.run_path(str(before))["lay"](request.getfixturevalue("database")))
 
     for block in blocks(text):
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             # Empty lines before the code, so that a traceback names the page's own line.
-            exec(compile("\n" * (block.line - 1) + block.text, page, "exec"), namespace)
+            code = compile("\n" * (block.line - 1) + block.text, page, "exec", dont_inherit=True)
+            exec(code, vars(module))
         elif block.language == "console":
             run_console(block.text, tmp_path)
+    for made in vars(module).values():
+        if isinstance(made, Engine):
+            made.dispose()
 
 
 def test_a_block_knows_its_line_and_its_file():
-    page = "# A page\n\n```toml file=a.toml\nx = 1\n```\n\n<!--\n```python\ny = 2\n```\n-->\n"
+    page = "# A page\n\n```toml file=a.toml\nx = 1\n```\n\n```python\ny = 2\n```\n"
 
-    assert blocks(page) == [Block("toml", "a.toml", "x = 1\n", 4), Block("python", None, "y = 2\n", 9)]
+    assert blocks(page) == [Block("toml", "a.toml", "x = 1\n", 4), Block("python", None, "y = 2\n", 8)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import tenantry
-from tenantry.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tenantry"
@@ -74,13 +73,6 @@ def test_public_errors_live_where_their_page_is_rendered_from():
     }
 
     assert elsewhere == set(), "move them to core/errors.py or to the layer's errors.py"
-
-
-def test_every_variable_that_is_read_is_a_setting():
-    asked = re.compile(r"(?:environ\.get\(|environ\[|getenv\()\s*[\"']([A-Z][A-Z_0-9]+)[\"']")
-    read = {name for path in SHIPPED for name in asked.findall(path.read_text(encoding="utf-8"))}
-
-    assert read == {setting.name for setting in SETTINGS}
 
 
 def test_what_is_exported_can_be_imported_and_is_sorted():
