@@ -3,4 +3,5 @@
 pytest_plugins = [
     "tests.plugins.ci",
     "tests.plugins.postgres",
+    "tests.plugins.shop",
 ]

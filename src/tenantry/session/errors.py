@@ -1,0 +1,63 @@
+"""What the data plane refuses, below `TenantContextError`. Nothing was sent when one of these is raised."""
+
+from __future__ import annotations
+
+from tenantry.core.errors import TenantContextError
+
+__all__ = ["AutocommitError", "TenantTypeError", "TransactionOpenError", "TwoPhaseError", "UserChangedError"]
+
+
+class AutocommitError(TenantContextError):
+    """The connection commits each statement, and a setting that lasts for a transaction would last for none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this connection is in AUTOCOMMIT, where no transaction can carry the tenant: leave out "
+            '`isolation_level="AUTOCOMMIT"`, and make an engine of its own, without `protect`, for what cannot run '
+            "in a transaction"
+        )
+
+
+class TwoPhaseError(TenantContextError):
+    """A two-phase transaction was about to begin; its tenant could not be sent in its first round trip."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "two-phase transactions carry no tenant here: leave out `twophase=True` and use `begin()`, "
+            "or an engine of their own without `protect`"
+        )
+
+
+class UserChangedError(TenantContextError):
+    """The transaction began on behalf of one user, and the scope now names another."""
+
+    def __init__(self, *, began_for: str | None, now: str | None) -> None:
+        super().__init__(
+            f"this transaction began for user {began_for!r}, and the scope is now that of user {now!r}: "
+            "commit or roll back before the user changes"
+        )
+        self.began_for = began_for
+        self.now = now
+
+
+class TransactionOpenError(TenantContextError):
+    """The connection is in a transaction that began without a tenant."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this connection is already in a transaction that carries no tenant: commit or roll it back first, "
+            "so that nothing runs before the tenant is set"
+        )
+
+
+class TenantTypeError(TenantContextError):
+    """The tenant's id cannot stand in the table's tenant column."""
+
+    def __init__(self, *, tenant: object, column: str, wanted: str) -> None:
+        super().__init__(
+            f"tenant {str(tenant)!r} cannot stand in {column}: that column is of type {wanted}, "
+            f"so give `tenant_scope` a {wanted}"
+        )
+        self.tenant = tenant
+        self.column = column
+        self.wanted = wanted

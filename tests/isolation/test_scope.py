@@ -1,0 +1,389 @@
+"""Whose rows a transaction sees, on every way through SQLAlchemy, and what it leaves on the connection."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+
+from tenantry import NoTenantError, TenantChangedError, tenant_scope
+from tenantry.core.errors import UsageError
+from tenantry.session.errors import AutocommitError, TransactionOpenError, TwoPhaseError, UserChangedError
+from tenantry.session.sqlalchemy import protect
+from tests.plugins.shop import ACME, BOLT, Document, Driver, Shop
+
+ALL = "SELECT tenant_id FROM shop.documents"
+
+
+def flush_first(session: Session) -> list[Any]:
+    session.add(Document(title="flushed first"))
+    session.flush()
+    return list(session.scalars(select(Document.tenant_id)))
+
+
+def by_orm(session: Session) -> list[Any]:
+    return [document.tenant_id for document in session.scalars(select(Document))]
+
+
+def by_connection(session: Session) -> list[Any]:
+    return list(session.connection().scalars(select(Document.tenant_id)))
+
+
+def by_text(session: Session) -> list[Any]:
+    return list(session.scalars(text(ALL)))
+
+
+def by_driver_sql(session: Session) -> list[Any]:
+    return list(session.connection().exec_driver_sql(ALL).scalars())
+
+
+def streamed(session: Session) -> list[Any]:
+    return list(session.scalars(select(Document.tenant_id), execution_options={"yield_per": 1}))
+
+
+def after_commit(session: Session) -> list[Any]:
+    session.scalars(select(Document)).all()
+    session.commit()
+    return list(session.scalars(select(Document.tenant_id)))
+
+
+def after_rollback(session: Session) -> list[Any]:
+    session.scalars(select(Document)).all()
+    session.rollback()
+    return list(session.scalars(select(Document.tenant_id)))
+
+
+def in_a_savepoint(session: Session) -> list[Any]:
+    with session.begin_nested():
+        return list(session.scalars(select(Document.tenant_id)))
+
+
+def after_a_savepoint_failed(session: Session) -> list[Any]:
+    with pytest.raises(DBAPIError), session.begin_nested():
+        session.execute(text("SELECT 1/0"))
+    return list(session.scalars(select(Document.tenant_id)))
+
+
+def refreshed(session: Session) -> list[Any]:
+    document = session.scalars(select(Document)).first()
+    assert document is not None
+    session.commit()
+    session.refresh(document)
+    return [document.tenant_id]
+
+
+def by_lazy_attribute(session: Session) -> list[Any]:
+    document = session.scalars(select(Document)).first()
+    assert document is not None
+    session.commit()
+    return [document.tenant_id]
+
+
+READS: list[Callable[[Session], list[Any]]] = [
+    flush_first,
+    by_orm,
+    by_connection,
+    by_text,
+    by_driver_sql,
+    streamed,
+    after_commit,
+    after_rollback,
+    in_a_savepoint,
+    after_a_savepoint_failed,
+    refreshed,
+    by_lazy_attribute,
+]
+
+UNGUARDED_READS = [by_orm, by_connection, by_text, by_driver_sql, streamed, after_commit, after_rollback]
+
+
+@pytest.mark.parametrize("read", READS)
+def test_each_tenant_reads_its_own_rows_and_no_others(driver: Driver, read: Callable[[Session], list[Any]]):
+    with tenant_scope(ACME):
+        acme = driver.session(read)
+    with tenant_scope(BOLT):
+        bolt = driver.session(read)
+
+    assert (set(acme), set(bolt)) == ({ACME}, {BOLT})
+
+
+@pytest.mark.parametrize("read", UNGUARDED_READS)
+def test_without_wall_and_guard_the_same_reads_cross(unguarded: Driver, read: Callable[[Session], list[Any]]):
+    with tenant_scope(ACME):
+        rows = unguarded.session(read)
+
+    assert set(rows) == {ACME, BOLT}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_without_a_tenant_nothing_is_sent(driver: Driver, shop: Shop, read: Callable[[Session], list[Any]]):
+    with tenant_scope(ACME):
+        driver.session(lambda session: session.execute(text("SELECT 'the last one'")).all())
+    before = shop.last_statement()
+
+    with pytest.raises(NoTenantError, match="tenant_scope"):
+        driver.session(read)
+
+    assert before is not None
+    assert shop.last_statement() == before
+
+
+def test_without_a_tenant_the_database_refuses_too(driver: Driver):
+    def raw(conn: Connection) -> list[Any]:
+        cursor = conn.connection.cursor()
+        cursor.execute(ALL)
+        rows = list(cursor.fetchall())
+        cursor.close()
+        conn.connection.rollback()
+        return rows
+
+    rows = driver.connection(raw)
+
+    assert rows == []
+
+
+def fail(session: Session) -> None:
+    session.execute(text("SELECT 1/0"))
+
+
+@pytest.mark.parametrize("end", [Session.commit, Session.rollback, Session.close, fail])
+def test_a_connection_goes_back_to_the_pool_without_tenant_or_user(driver: Driver, end: Callable[[Session], None]):
+    seen: list[Any] = []
+
+    def work(session: Session) -> None:
+        seen.append(session.scalar(text("SELECT current_setting('app.tenant_id') || current_setting('app.user_id')")))
+        end(session)
+
+    with tenant_scope(ACME, user="ann"):
+        if end is fail:
+            with pytest.raises(DBAPIError):
+                driver.session(work)
+        else:
+            driver.session(work)
+
+    assert seen == [f"{ACME}ann"]
+    assert driver.settings_left() == ("", "")
+
+
+def test_a_session_level_setting_of_one_tenant_is_not_the_next_ones_context(driver: Driver):
+    def poison(session: Session) -> None:
+        session.execute(text(f"SELECT set_config('app.tenant_id', '{ACME}', false)"))
+        session.commit()
+
+    with tenant_scope(ACME):
+        driver.session(poison)
+    with tenant_scope(BOLT):
+        rows = driver.session(by_orm)
+
+    assert set(rows) == {BOLT}
+
+
+def test_the_user_of_one_transaction_is_not_that_of_the_next(driver: Driver):
+    def user(session: Session) -> Any:
+        found = session.scalar(text("SELECT current_setting('app.user_id')"))
+        session.commit()
+        return found
+
+    with tenant_scope(ACME, user="ann"):
+        first = driver.session(user)
+    with tenant_scope(ACME):
+        second = driver.session(user)
+
+    assert (first, second) == ("ann", "")
+
+
+def test_a_transaction_refuses_statements_of_another_scope_and_goes_on_in_its_own(driver: Driver):
+    def work(session: Session) -> list[Any]:
+        session.execute(text("SELECT 1"))
+        with tenant_scope(BOLT), pytest.raises(TenantChangedError) as caught:
+            session.execute(text(ALL))
+        assert (str(caught.value.began_for), str(caught.value.now)) == (str(ACME), str(BOLT))
+        return list(session.scalars(text(ALL)))
+
+    with tenant_scope(ACME):
+        rows = driver.session(work)
+
+    assert rows == [ACME]
+
+
+def test_a_transaction_refuses_statements_for_another_user(driver: Driver):
+    def work(session: Session) -> None:
+        session.execute(text("SELECT 1"))
+        with tenant_scope(ACME, user="bob"):
+            session.execute(text(ALL))
+
+    with tenant_scope(ACME, user="ann"), pytest.raises(UserChangedError, match="bob"):
+        driver.session(work)
+
+
+def test_a_transaction_that_outlives_its_scope_is_refused(driver: Driver):
+    def work(session: Session) -> None:
+        with tenant_scope(ACME):
+            session.execute(text("SELECT 1"))
+        session.execute(text(ALL))
+
+    with pytest.raises(NoTenantError):
+        driver.session(work)
+
+
+def test_a_transaction_that_began_round_the_guard_is_refused(driver: Driver):
+    def work(conn: Connection) -> None:
+        with conn.begin():
+            conn.info.clear()
+            conn.execute(text(ALL))
+
+    with tenant_scope(ACME), pytest.raises(TransactionOpenError):
+        driver.connection(work)
+
+
+def test_one_session_serves_two_tenants_in_turn_where_it_holds_no_objects(driver: Driver):
+    def work(session: Session) -> list[list[Any]]:
+        found: list[list[Any]] = []
+        for tenant in (ACME, BOLT):
+            with tenant_scope(tenant):
+                found.append(list(session.scalars(select(Document.tenant_id))))
+                session.commit()
+        return found
+
+    found = driver.session(work)
+
+    assert found == [[ACME], [BOLT]]
+
+
+def test_autocommit_is_refused(driver: Driver):
+    with tenant_scope(ACME), pytest.raises(AutocommitError, match="AUTOCOMMIT"):
+        driver.connection(lambda conn: conn.execute(text(ALL)), isolation_level="AUTOCOMMIT")
+
+
+def test_an_autocommit_engine_is_refused(shop: Shop):
+    engine = create_engine(shop.database.url(shop.app, "psycopg"), isolation_level="AUTOCOMMIT")
+    protect(engine)
+
+    with tenant_scope(ACME), engine.connect() as conn, pytest.raises(AutocommitError):
+        conn.execute(text(ALL))
+
+    engine.dispose()
+
+
+def test_two_phase_is_refused(driver: Driver):
+    with tenant_scope(ACME), pytest.raises(TwoPhaseError, match="begin"):
+        driver.session(by_text, twophase=True)
+
+
+def test_an_engine_made_from_a_protected_one_is_protected(shop: Shop):
+    engine = protect(create_engine(shop.database.url(shop.app, "psycopg")))
+    other = engine.execution_options(logging_token="reports")
+
+    with other.connect() as conn, pytest.raises(NoTenantError):
+        conn.execute(text(ALL))
+
+    engine.dispose()
+
+
+def test_protecting_twice_changes_nothing_and_another_column_is_refused(shop: Shop):
+    engine = protect(protect(create_engine(shop.database.url(shop.app, "psycopg"))))
+
+    with pytest.raises(UsageError, match="tenant_id"):
+        protect(engine, tenant_column="org_id")
+
+
+@pytest.mark.parametrize("driver", ["asyncpg-async", "psycopg-async"], indirect=True)
+def test_tasks_of_two_tenants_share_one_connection_without_mixing(driver: Driver):
+    engine = driver.engine
+    assert isinstance(engine, AsyncEngine)
+
+    async def one(tenant: Any) -> set[Any]:
+        seen: set[Any] = set()
+        with tenant_scope(tenant):
+            for _ in range(10):
+                async with AsyncSession(engine) as session:
+                    seen |= set(await session.scalars(select(Document.tenant_id)))
+                    await asyncio.sleep(0)
+        return seen
+
+    async def both() -> list[set[Any]]:
+        return await asyncio.gather(one(ACME), one(BOLT), one(ACME), one(BOLT))
+
+    seen = driver.run(both())
+
+    assert seen == [{ACME}, {BOLT}, {ACME}, {BOLT}]
+
+
+@pytest.mark.parametrize("driver", ["psycopg"], indirect=True)
+def test_threads_of_two_tenants_share_one_connection_without_mixing(driver: Driver):
+    seen: dict[Any, set[Any]] = {ACME: set(), BOLT: set()}
+
+    def one(tenant: Any) -> None:
+        for _ in range(20):
+            with tenant_scope(tenant):
+                seen[tenant] |= set(driver.session(by_orm))
+
+    threads = [threading.Thread(target=one, args=[tenant]) for tenant in (ACME, BOLT)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert seen == {ACME: {ACME}, BOLT: {BOLT}}
+
+
+@pytest.mark.parametrize("driver", ["asyncpg-async", "psycopg-async"], indirect=True)
+def test_a_task_cancelled_in_a_query_leaves_no_tenant_behind(driver: Driver):
+    engine = driver.engine
+    assert isinstance(engine, AsyncEngine)
+
+    async def slow() -> None:
+        with tenant_scope(ACME):
+            async with AsyncSession(engine) as session:
+                await session.execute(text("SELECT pg_sleep(30)"))
+
+    async def cancelled() -> set[Any]:
+        task = asyncio.create_task(slow())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with tenant_scope(BOLT):
+            async with AsyncSession(engine) as session:
+                return set(await session.scalars(select(Document.tenant_id)))
+
+    rows = driver.run(cancelled())
+
+    assert rows == {BOLT}
+    assert driver.settings_left() == ("", "")
+
+
+@pytest.mark.parametrize("driver", ["asyncpg-async", "psycopg-async"], indirect=True)
+def test_a_stream_of_an_async_session_holds_one_tenants_rows(driver: Driver):
+    engine = driver.engine
+    assert isinstance(engine, AsyncEngine)
+
+    async def streamed() -> list[Any]:
+        with tenant_scope(ACME):
+            async with AsyncSession(engine) as session:
+                return [tenant async for tenant in await session.stream_scalars(select(Document.tenant_id))]
+
+    rows = driver.run(streamed())
+
+    assert rows == [ACME]
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced(driver: Driver, shop: Shop):
+    with tenant_scope(ACME):
+        driver.session(by_orm)
+        with shop.admin() as conn:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity WHERE usename = %s", [shop.app]
+            )
+        with pytest.raises(DBAPIError) as caught:
+            driver.session(by_orm)
+        rows = driver.session(by_orm)
+
+    assert caught.value.connection_invalidated
+    assert str(ACME) not in str(caught.value)
+    assert rows == [ACME]
