@@ -1,1 +1,68 @@
-"""The SQL that keeps tenants apart: schemas, roles, policies, extensions."""
+"""The SQL that keeps tenants apart: schemas, roles, policies, extensions.
+
+Functions compare a `DatabaseState` with the layout and return changes as values; `execute` carries them out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenantry.ddl.auth import auth_changes, auth_grant_changes, copied_sessions, end_copied_sessions
+from tenantry.ddl.catalog import DatabaseState, read_database
+from tenantry.ddl.changes import Change, Finding, execute
+from tenantry.ddl.errors import RefusedTablesError
+from tenantry.ddl.extensions import extension_changes, extension_findings
+from tenantry.ddl.roles import role_changes, set_password
+from tenantry.ddl.schemas import database_changes, schema_changes, schema_findings
+from tenantry.ddl.tables import TableReview, review_tables
+
+if TYPE_CHECKING:
+    from tenantry.core.layout import App, Layout
+
+__all__ = [
+    "Change",
+    "DatabaseState",
+    "Finding",
+    "RefusedTablesError",
+    "TableReview",
+    "copied_sessions",
+    "end_copied_sessions",
+    "execute",
+    "findings",
+    "prepare_changes",
+    "read_database",
+    "review_tables",
+    "set_password",
+    "wanted_names",
+]
+
+
+def wanted_names(layout: Layout, apps: tuple[App, ...]) -> dict[str, list[str]]:
+    """The schemas and roles that `read_database` must look at for *apps*, as its keyword arguments."""
+    return {
+        "schemas": [layout.auth_schema, *(app.schema for app in apps)],
+        "roles": [layout.auth_schema, *(role for app in apps for role in (app.app_role, app.migrator_role))],
+    }
+
+
+def prepare_changes(state: DatabaseState, layout: Layout, apps: tuple[App, ...]) -> tuple[Change, ...]:
+    """Return all that a database needs before the migrations of *apps* run, in the order in which to do it."""
+    changes = [
+        *extension_changes(state, layout.extensions),
+        *auth_changes(state, layout.auth_schema),
+        *database_changes(state),
+    ]
+    for app in apps:
+        changes += role_changes(state, app)
+        changes += schema_changes(state, app)
+        changes += auth_grant_changes(state, layout.auth_schema, app.app_role)
+    return tuple(changes)
+
+
+def findings(state: DatabaseState, layout: Layout, apps: tuple[App, ...]) -> tuple[Finding, ...]:
+    """Return what is more than wanted and is left to a person."""
+    found = [*extension_findings(state, layout.extensions)]
+    for app in apps:
+        found += schema_findings(state, app)
+        found += review_tables(state, app).findings
+    return tuple(found)

@@ -1,0 +1,68 @@
+"""Row security's policies: the expression that both read, as we write it and as the catalog spells it.
+
+One bare equality on the column, with the context typed and read once a statement. A cast of the column, an OR or a
+CASE would cost a hundred times as much, and each is a way past the wall.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg import sql
+
+from tenantry.core.names import FLOOR_POLICY, TENANT_POLICY, TENANT_SETTING
+from tenantry.ddl.catalog import Policy
+from tenantry.ddl.changes import identifier
+
+if TYPE_CHECKING:
+    from tenantry.core.layout import TenantType
+    from tenantry.ddl.catalog import Column
+    from tenantry.ddl.changes import Statement
+
+__all__ = ["COLUMN_TYPES", "create_policy", "deparsed_context", "tenant_context", "wanted_policies"]
+
+COLUMN_TYPES: dict[TenantType, frozenset[str]] = {
+    "uuid": frozenset({"uuid"}),
+    "text": frozenset({"text", "character varying"}),
+    "bigint": frozenset({"bigint"}),
+}
+"""The types of a tenant column that are compared with the context without a cast that an index cannot follow."""
+
+_CASTS: dict[TenantType, LiteralString] = {"uuid": "::uuid", "text": "", "bigint": "::bigint"}
+
+_MODES: dict[bool, LiteralString] = {True: "PERMISSIVE", False: "RESTRICTIVE"}
+
+
+def tenant_context(tenant_type: TenantType) -> Statement:
+    """The tenant of the transaction, or null where there is none: after a local setting its old value is `''`."""
+    return sql.SQL("NULLIF(pg_catalog.current_setting({}, true), ''){}").format(
+        sql.Literal(TENANT_SETTING), sql.SQL(_CASTS[tenant_type])
+    )
+
+
+def deparsed_context(tenant_type: TenantType) -> str:
+    """`tenant_context` as the catalog spells it."""
+    bare = f"NULLIF(current_setting('{TENANT_SETTING}'::text, true), ''::text)"
+    return bare if tenant_type == "text" else f"({bare})::{tenant_type}"
+
+
+def wanted_policies(tenant_type: TenantType, column: Column) -> tuple[Policy, Policy]:
+    """The two policies of a tenant table, as the catalog spells them: the permissive one and the floor."""
+    spelled = f"({column.quoted})::text" if column.type == "character varying" else column.quoted
+    expression = f'({spelled} = ( SELECT {deparsed_context(tenant_type)} AS "nullif"))'
+    return (
+        Policy(TENANT_POLICY, permissive=True, command="*", to_public=True, using=expression, check=expression),
+        Policy(FLOOR_POLICY, permissive=False, command="*", to_public=True, using=expression, check=expression),
+    )
+
+
+def create_policy(policy: Policy, *, table: sql.Identifier, tenant_type: TenantType, column: str) -> Statement:
+    """The statement that makes *policy*, one of `wanted_policies`."""
+    return sql.SQL(
+        "CREATE POLICY {name} ON {table} AS {mode} FOR ALL TO PUBLIC USING ({test}) WITH CHECK ({test})"
+    ).format(
+        name=identifier(policy.name),
+        table=table,
+        mode=sql.SQL(_MODES[policy.permissive]),
+        test=sql.SQL("{} = (SELECT {})").format(identifier(column), tenant_context(tenant_type)),
+    )
