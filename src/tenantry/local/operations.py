@@ -156,8 +156,8 @@ class Mutation:
             return
         try:
             self._undo.close()
-        except (TenantryError, OSError) as problem:
-            log.exception("undoing a change of project %s failed too: %s", self._project_id, problem)
+        except (TenantryError, OSError):
+            log.exception("undoing a change of project %s failed too", self._project_id)
         failed = min(max(self._current, 0), len(self._records) - 1)
         at = now()
         with self._store.write() as writer:

@@ -41,9 +41,7 @@ def read_cursor(cursor: str, order: str, shape: tuple[type, ...]) -> tuple[Any, 
         parts: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError) as exc:
         raise bad_field("cursor", f"{cursor!r} is not a cursor: give what the last page's pagination said") from exc
-    if not isinstance(parts, list):
-        parts = [parts]
-    found, *key = cast("list[Any]", parts) or [None]
+    found, *key = cast("list[object]", parts) if isinstance(parts, list) and parts else [None]
     if found != order or tuple(type(part) for part in key) != shape:
         raise bad_field(
             "cursor", f"{cursor!r} belongs to another listing: ask for the first page again, without a cursor"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.records import (
@@ -58,7 +58,7 @@ def _encode(value: Any) -> Any:
 
 def _decoder(annotation: Any) -> Callable[[Any], Any]:
     """Return what turns a column of SQLite back into a value of *annotation*."""
-    if isinstance(annotation, UnionType):
+    if get_origin(annotation) in (Union, UnionType):
         (plain,) = (part for part in get_args(annotation) if part is not NoneType)
         inner = _decoder(plain)
         return lambda value: None if value is None else inner(value)
@@ -225,3 +225,7 @@ class Writer:
     def set_meta(self, key: str, value: str) -> None:
         """Keep a value that the engine has about itself."""
         self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", [key, value])
+
+    def delete_meta(self, key: str) -> None:
+        """Forget a value that the engine had about itself."""
+        self._connection.execute("DELETE FROM meta WHERE key = ?", [key])

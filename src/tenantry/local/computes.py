@@ -1,0 +1,158 @@
+"""The machine side of branches: data directories, ports, and the postmasters that serve them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tenantry.local.cloning import CloneReport, clone_cluster
+from tenantry.local.cluster import Cluster
+from tenantry.local.ports import free_port
+from tenantry.local.processes import kill_all, postmaster_of
+from tenantry.local.records import EndpointRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
+
+    from tenantry.core.ids import BranchId
+    from tenantry.local.postgres import Binaries
+    from tenantry.local.privileges import Runner
+    from tenantry.local.records import BranchRecord, ProjectRecord
+    from tenantry.local.store import Store
+
+__all__ = ["Computes"]
+
+log = logging.getLogger(__name__)
+
+
+class Computes:
+    """Makes, starts, clones and removes the clusters of branches. Every method may be called from any thread."""
+
+    def __init__(
+        self, folder: Path, sockets: Path, *, store: Store, runner: Runner, find: Callable[[int], Binaries]
+    ) -> None:
+        self.folder = folder
+        self._sockets = sockets
+        self._store = store
+        self._runner = runner
+        self._find = find
+        self._lock = threading.Lock()
+        self._reserved: set[int] = set()
+
+    def binaries(self, major: int) -> Binaries:
+        """Return the Postgres of *major*. Raises `PostgresMissingError`."""
+        return self._find(major)
+
+    def new_directory(self, branch_id: BranchId) -> str:
+        """Return a name for a data directory that was never used: no old file can be taken for a new one's."""
+        return f"{branch_id}.{secrets.token_hex(4)}"
+
+    @contextmanager
+    def port(self) -> Generator[int]:
+        """Hold a free port that no endpoint has, until the block ends."""
+        with self._lock:
+            taken = {endpoint.port for endpoint in self._store.select(EndpointRecord)} | self._reserved
+            port = free_port(taken)
+            self._reserved.add(port)
+        try:
+            yield port
+        finally:
+            with self._lock:
+                self._reserved.discard(port)
+
+    def cluster(self, project: ProjectRecord, directory: str, *, port: int) -> Cluster:
+        """Return the cluster in *directory*, which need not be there yet."""
+        return Cluster(
+            self.folder / directory,
+            port,
+            self.binaries(project.pg_version),
+            self._runner,
+            self._sockets,
+            project.superuser_password,
+        )
+
+    def endpoint_of(self, branch: BranchRecord) -> EndpointRecord | None:
+        """Return the read_write endpoint of *branch*."""
+        return self._store.get(EndpointRecord, branch_id=branch.id, type="read_write")
+
+    @contextmanager
+    def awake(self, project: ProjectRecord, branch: BranchRecord) -> Generator[Cluster]:
+        """Yield the running cluster of *branch*: one that sleeps is woken, and put to sleep after the block.
+
+        A sleeper is woken on a port of the moment, so that nobody can connect to what is not offered.
+        """
+        endpoint = self.endpoint_of(branch)
+        if endpoint is not None:
+            cluster = self.cluster(project, branch.directory, port=endpoint.port)
+            if cluster.running:
+                yield cluster
+                return
+        with self.port() as port, started(self.cluster(project, branch.directory, port=port)) as cluster:
+            yield cluster
+
+    def fork(
+        self,
+        project: ProjectRecord,
+        source: BranchRecord,
+        directory: str,
+        *,
+        passwords: Mapping[str, str],
+    ) -> CloneReport:
+        """Clone the data of *source* to *directory*, and set *passwords* there before anybody can connect."""
+        endpoint = self.endpoint_of(source)
+        target = self.folder / directory
+        if endpoint is not None and endpoint.active:
+            report = clone_cluster(self.cluster(project, source.directory, port=endpoint.port), target)
+        else:
+            with self.port() as port:
+                parent = self.cluster(project, source.directory, port=port)
+                try:
+                    report = clone_cluster(parent, target)
+                finally:
+                    # One that never ran since it was cloned itself had to be started to be cloned.
+                    parent.stop()
+        if passwords:
+            with self.port() as port, started(self.cluster(project, directory, port=port)) as child:
+                for role, password in passwords.items():
+                    child.set_role_password(role, password)
+        return report
+
+    def remove(self, directory: str) -> None:
+        """End what runs in *directory*, at once, and delete it. Safe to repeat."""
+        path = self.folder / directory
+        if path.is_dir():
+            kill_all(path)
+            delete_folder(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def kill(self, branch: BranchRecord) -> None:
+        """End the processes of *branch* at once. What was committed stays."""
+        kill_all(self.folder / branch.directory)
+
+    def serves(self, branch: BranchRecord) -> bool:
+        """Whether a postmaster runs on the data of *branch* now, whatever the store wants."""
+        return postmaster_of(self.folder / branch.directory) is not None
+
+
+@contextmanager
+def started(cluster: Cluster) -> Generator[Cluster]:
+    """Start *cluster* for the block, and stop it."""
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def delete_folder(path: Path) -> None:
+    """Delete a data directory. What cannot be deleted is told to the log, and tried again when the engine opens."""
+    problems: list[str] = []
+    shutil.rmtree(path, onerror=lambda _call, name, problem: problems.append(f"{name}: {problem[1]}"))
+    if problems:
+        log.warning("could not delete all of %s: %s", path, problems[0])
