@@ -25,7 +25,7 @@ __all__ = ["REFERENCE", "commands", "errors", "pages"]
 REFERENCE = Path(__file__).parent / "reference"
 
 # The modules of `session` that an application imports by name; the rest is theirs.
-DRIVERS = ("sqlalchemy",)
+DRIVERS = ("psycopg", "sqlalchemy")
 
 _WRITTEN_BY = "Written by `make docs` from the code; change it there.\n"
 

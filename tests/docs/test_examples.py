@@ -1,15 +1,14 @@
 """What the pages show is run: Python blocks of a page share a namespace, console blocks run in a shell.
 
-What a page takes for granted is laid by `before/<page>.py`: its `lay(database)` gives names to the page's blocks. A
-block with `file=NAME` after its language is written to that file. Console blocks are `$` and a command, then the
-lines of its output that matter, in order; `...` stands for anything within a line.
+What Python blocks take for granted, `documents.py` lays: a table, its model, two tenants, and how to connect. A block
+with `file=NAME` after its language is written to that file. Console blocks are `$` and a command, then the lines of
+its output that matter, in order; `...` stands for anything within a line.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from types import ModuleType
 import pytest
 from sqlalchemy import Engine
 
+from tests.docs.documents import lay
+
 ROOT = Path(__file__).parents[2]
-BEFORE = Path(__file__).parent / "before"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 PAGES += sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 
@@ -90,9 +90,8 @@ def test_a_page_does_what_it_shows(page, request, tmp_path, monkeypatch):
     module = ModuleType(page.stem)
     # A class body looks its annotations up in the module that sys.modules holds.
     monkeypatch.setitem(sys.modules, page.stem, module)
-    before = BEFORE / f"{page.stem}.py"
-    if before.exists():
-        vars(module).update(runpy.run_path(str(before))["lay"](request.getfixturevalue("database")))
+    if any(block.language == "python" for block in blocks(text)):
+        vars(module).update(lay(request.getfixturevalue("database")))
 
     for block in blocks(text):
         if block.file:

@@ -1,4 +1,4 @@
-"""What the README takes for granted: a table that row security guards, its model, two tenants."""
+"""What the pages take for granted: a table that row security guards, its model, two tenants, and how to connect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Document(Base):
 
 
 def lay(database):
-    """Make the table in *database*, and give the names that the page uses."""
+    """Make the table in *database*, and give the names that the pages use."""
     owner = sa.create_engine(database.url(database.role("owner", "SUPERUSER"), "psycopg"))
     app = database.role("app", "NOBYPASSRLS")
     Base.metadata.create_all(owner)
@@ -38,6 +38,8 @@ def lay(database):
     owner.dispose()
     return {
         "DATABASE_URL": database.url(app, "psycopg"),
+        "ASYNC_DATABASE_URL": database.url(app, "asyncpg"),
+        "DSN": database.dsn(app),
         "Document": Document,
         "acme": uuid.uuid4(),
         "globex": uuid.uuid4(),
