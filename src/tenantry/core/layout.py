@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tenantry.core.names import TENANT_COLUMN, app_role, branch_name, migrator_role
+from tenantry.core.names import TENANT_COLUMN, app_role, branch_name, migrator_role, owner_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class ProjectSpec:
     @property
     def owner(self) -> str:
         """The role that Neon makes for the database. It has BYPASSRLS, so no application may use it."""
-        return f"{self.database}_owner"
+        return owner_role(self.database)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tenantry.core.errors import InvalidNameError
 __all__ = [
     "FLOOR_POLICY",
     "MAX_IDENTIFIER_BYTES",
+    "RESERVED_SCHEMAS",
     "TENANT_COLUMN",
     "TENANT_POLICY",
     "TENANT_SETTING",
@@ -23,10 +24,14 @@ __all__ = [
     "app_role",
     "branch_name",
     "check_app_name",
+    "check_database_name",
+    "check_default_branch_name",
     "check_environment_name",
+    "check_identifier",
     "check_partner_id",
     "check_schema_name",
     "migrator_role",
+    "owner_role",
     "parse_branch_name",
 ]
 
@@ -55,7 +60,9 @@ RESERVED_SCHEMAS = frozenset({"neon_auth", "public", "information_schema", "neon
 _APP = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9_]*")
 _PARTNER = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
+_BRANCH_ID = re.compile(r"br-[a-z0-9]+-[a-z0-9]+-[a-z0-9]+")
+_SYSTEM_DATABASES = frozenset({"postgres", "template0", "template1"})
 
 
 def _check(kind: str, value: str, rule: re.Pattern[str], shape: str) -> str:
@@ -101,12 +108,59 @@ def check_partner_id(value: str) -> str:
     )
 
 
+def check_identifier(kind: str, value: str) -> str:
+    """Return *value* if it can name a *kind* (table, column) that is the same quoted and unquoted.
+
+    Raises `InvalidNameError`.
+    """
+    return _check(kind, value, _IDENTIFIER, "use lower-case letters, digits and `_`, beginning with a letter or `_`")
+
+
+def check_database_name(value: str) -> str:
+    """Return *value* if it can name the project's database, with room for its owner. Raises `InvalidNameError`."""
+    check_identifier("database", value)
+    if value in _SYSTEM_DATABASES or value.startswith("pg_"):
+        raise InvalidNameError("database", value, why="is reserved by Postgres", way_out="name it after the project")
+    spare = MAX_IDENTIFIER_BYTES - len(owner_role(value))
+    if spare < 0:
+        raise InvalidNameError(
+            "database",
+            value,
+            why=f"makes the role name {owner_role(value)!r}, and Postgres cuts names after 63 bytes",
+            way_out=f"shorten it by {-spare} or more",
+        )
+    return value
+
+
+def check_default_branch_name(value: str) -> str:
+    """Return *value* if it can name the default branch: Neon lets it be any text. Raises `InvalidNameError`."""
+    if not value.isprintable() or not value or value != value.strip():
+        raise InvalidNameError(
+            "branch", value, why="is empty or has blanks around it", way_out="name it as in `production`"
+        )
+    return _check_branch_name(value)
+
+
+def _check_branch_name(value: str) -> str:
+    size = len(value.encode())
+    if size > MAX_IDENTIFIER_BYTES:
+        raise InvalidNameError(
+            "branch", value, why=f"is {size} bytes long", way_out=f"shorten its parts to {MAX_IDENTIFIER_BYTES} in all"
+        )
+    if _BRANCH_ID.fullmatch(value):
+        # Neon's tools would look it up as an id and find another branch, or none.
+        raise InvalidNameError(
+            "branch", value, why="reads as the id of a branch", way_out="let it not begin with `br-`"
+        )
+    return value
+
+
 def check_schema_name(value: str) -> str:
     """Return *value* if an app may own a schema of this name. Raises `InvalidNameError`.
 
     Lower case only, so that the name is the same quoted and unquoted; room is left for the roles named after it.
     """
-    _check("schema", value, _SCHEMA, "use lower-case letters, digits and `_`, beginning with a letter or `_`")
+    check_identifier("schema", value)
     if value in RESERVED_SCHEMAS or value.startswith("pg_"):
         raise InvalidNameError(
             "schema",
@@ -135,6 +189,11 @@ def migrator_role(schema: str) -> str:
     return f"{schema}_migrator"
 
 
+def owner_role(database: str) -> str:
+    """The role that Neon makes for a database. It bypasses row security, so no application may use it."""
+    return f"{database}_owner"
+
+
 @dataclass(frozen=True, slots=True)
 class BranchParts:
     """What a branch name says: the app, its environment, and the partner whose branch it is, if any."""
@@ -155,12 +214,7 @@ def branch_name(app: str, environment: str, *, partner: str | None = None) -> st
     check_app_name(app)
     check_environment_name(environment)
     name = f"{app}-{environment}" if partner is None else f"{app}-partner-{check_partner_id(partner)}-{environment}"
-    size = len(name)
-    if size > MAX_IDENTIFIER_BYTES:
-        raise InvalidNameError(
-            "branch", name, why=f"is {size} bytes long", way_out=f"shorten its parts to {MAX_IDENTIFIER_BYTES} in all"
-        )
-    return name
+    return _check_branch_name(name)
 
 
 def parse_branch_name(name: str) -> BranchParts:
