@@ -1,3 +1,5 @@
+"""Neon's errors: their classes, bodies and tree."""
+
 from __future__ import annotations
 
 import inspect

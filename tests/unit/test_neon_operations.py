@@ -1,3 +1,5 @@
+"""Operations: which have ended, and when to look again."""
+
 from __future__ import annotations
 
 import pytest

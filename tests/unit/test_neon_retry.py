@@ -1,3 +1,5 @@
+"""Decisions about sending a request again."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
