@@ -1,4 +1,4 @@
-"""The reference pages that the code itself tells: the API and the errors.
+"""The pages that the code and the folders themselves tell: the API, the errors, the list of decisions.
 
 `python -m docs.build` writes them; a test fails while one of them is not what the code says.
 """
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-__all__ = ["REFERENCE", "commands", "errors", "pages"]
+__all__ = ["DOCS", "REFERENCE", "commands", "errors", "pages"]
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
 
 # The modules of `session` that an application imports by name; the rest is theirs.
 DRIVERS = ("psycopg", "sqlalchemy")
@@ -39,7 +40,8 @@ def errors() -> list[type[TenantryError]]:
     waiting: list[type[TenantryError]] = [TenantryError]
     while waiting:
         error = waiting.pop()
-        if not error.__name__.startswith("_") and error not in found:
+        # What stands elsewhere would be found or not, as its module happens to be loaded.
+        if error.__module__.endswith(".errors") and not error.__name__.startswith("_") and error not in found:
             found.append(error)
         waiting.extend(sorted(error.__subclasses__(), key=lambda child: child.__name__, reverse=True))
     return found
@@ -118,18 +120,29 @@ def render_api() -> str:
     return "\n".join(parts)
 
 
+def render_decisions() -> str:
+    """Give the list of decisions, oldest first, with each one's title."""
+    head = "# Decisions\n\nWhat others would have decided differently, and why we did not. Written by `make docs`.\n"
+    lines = [
+        f"- {path.name[:10]} [{path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}]({path.name})"
+        for path in sorted((DOCS / "decisions").glob("2*.md"))
+    ]
+    return "\n".join([head, *lines]) + "\n"
+
+
 def pages() -> dict[str, str]:
-    """Render every page, by the name of its file in `docs/reference/`."""
+    """Render every page, by its place below `docs/`."""
     return {
-        "api.md": render_api(),
-        "errors.md": render_errors(),
+        "decisions/README.md": render_decisions(),
+        "reference/api.md": render_api(),
+        "reference/errors.md": render_errors(),
     }
 
 
 def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
-        (REFERENCE / name).write_text(text, encoding="utf-8")
+        (DOCS / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ def named(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths]
 
 
-@pytest.mark.parametrize("name", ["api.md", "errors.md"])
-def test_a_reference_page_is_what_the_code_says(name):
-    written = (build.REFERENCE / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["reference/api.md", "reference/errors.md", "decisions/README.md"])
+def test_a_rendered_page_is_what_the_code_says(name):
+    written = (build.DOCS / name).read_text(encoding="utf-8")
 
     assert written == build.pages()[name], "run `make docs`"
 
@@ -68,7 +68,7 @@ def test_every_command_and_option_says_what_it_does():
     assert silent == set()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("[!R]*.md")), ids=lambda path: path.stem)
 def test_a_decision_has_its_day_in_its_name(path):
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}-[a-z0-9-]+\.md", path.name)
 
