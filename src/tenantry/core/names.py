@@ -116,10 +116,15 @@ def check_identifier(kind: str, value: str) -> str:
     return _check(kind, value, _IDENTIFIER, "use lower-case letters, digits and `_`, beginning with a letter or `_`")
 
 
+def _is_postgres_own(value: str) -> bool:
+    # `pg` itself would make roles such as pg_app, and Postgres keeps role names that begin with `pg_` as well.
+    return value == "pg" or value.startswith("pg_")
+
+
 def check_database_name(value: str) -> str:
     """Return *value* if it can name the project's database, with room for its owner. Raises `InvalidNameError`."""
     check_identifier("database", value)
-    if value in _SYSTEM_DATABASES or value.startswith("pg_"):
+    if value in _SYSTEM_DATABASES or _is_postgres_own(value):
         raise InvalidNameError("database", value, why="is reserved by Postgres", way_out="name it after the project")
     spare = MAX_IDENTIFIER_BYTES - len(owner_role(value))
     if spare < 0:
@@ -161,7 +166,7 @@ def check_schema_name(value: str) -> str:
     Lower case only, so that the name is the same quoted and unquoted; room is left for the roles named after it.
     """
     check_identifier("schema", value)
-    if value in RESERVED_SCHEMAS or value.startswith("pg_"):
+    if value in RESERVED_SCHEMAS or _is_postgres_own(value):
         raise InvalidNameError(
             "schema",
             value,
