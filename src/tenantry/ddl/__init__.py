@@ -25,6 +25,8 @@ __all__ = [
     "Finding",
     "RefusedTablesError",
     "TableReview",
+    "app_changes",
+    "base_changes",
     "copied_sessions",
     "end_copied_sessions",
     "execute",
@@ -45,18 +47,28 @@ def wanted_names(layout: Layout, apps: tuple[App, ...]) -> dict[str, list[str]]:
     }
 
 
-def prepare_changes(state: DatabaseState, layout: Layout, apps: tuple[App, ...]) -> tuple[Change, ...]:
-    """Return all that a database needs before the migrations of *apps* run, in the order in which to do it."""
-    changes = [
+def base_changes(state: DatabaseState, layout: Layout) -> tuple[Change, ...]:
+    """Return what every database of the layout needs, whatever apps are in it."""
+    return (
         *extension_changes(state, layout.extensions),
         *auth_changes(state, layout.auth_schema),
         *database_changes(state),
-    ]
-    for app in apps:
-        changes += role_changes(state, app)
-        changes += schema_changes(state, app)
-        changes += auth_grant_changes(state, layout.auth_schema, app.app_role)
-    return tuple(changes)
+    )
+
+
+def app_changes(state: DatabaseState, layout: Layout, app: App) -> tuple[Change, ...]:
+    """Return what *app* needs before its migrations run, once `base_changes` are done."""
+    return (
+        *role_changes(state, app),
+        *schema_changes(state, app),
+        *auth_grant_changes(state, layout.auth_schema, app.app_role),
+    )
+
+
+def prepare_changes(state: DatabaseState, layout: Layout, apps: tuple[App, ...]) -> tuple[Change, ...]:
+    """Return all that a database needs before the migrations of *apps* run, in the order in which to do it."""
+    own = (change for app in apps for change in app_changes(state, layout, app))
+    return (*base_changes(state, layout), *own)
 
 
 def findings(state: DatabaseState, layout: Layout, apps: tuple[App, ...]) -> tuple[Finding, ...]:
