@@ -306,12 +306,12 @@ def test_tasks_of_two_tenants_share_one_connection_without_mixing(driver: Driver
                     await asyncio.sleep(0)
         return seen
 
-    async def both() -> list[set[Any]]:
+    async def both() -> tuple[set[Any], ...]:
         return await asyncio.gather(one(ACME), one(BOLT), one(ACME), one(BOLT))
 
     seen = driver.run(both())
 
-    assert seen == [{ACME}, {BOLT}, {ACME}, {BOLT}]
+    assert list(seen) == [{ACME}, {BOLT}, {ACME}, {BOLT}]
 
 
 @pytest.mark.parametrize("driver", ["psycopg"], indirect=True)

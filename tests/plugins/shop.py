@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -55,7 +55,7 @@ class Base(DeclarativeBase):
 
 class Document(Base):
     __tablename__ = "documents"
-    __table_args__ = {"schema": "shop"}
+    __table_args__: ClassVar = {"schema": "shop"}
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     tenant_id: Mapped[UUID] = mapped_column(Uuid, server_default=FetchedValue())
     title: Mapped[str]
@@ -63,7 +63,7 @@ class Document(Base):
 
 class Note(Base):
     __tablename__ = "notes"
-    __table_args__ = {"schema": "shop"}
+    __table_args__: ClassVar = {"schema": "shop"}
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     owner: Mapped[UUID] = mapped_column("tenant_id", Uuid)
     document_id: Mapped[UUID | None] = mapped_column(ForeignKey(Document.id))
@@ -192,6 +192,7 @@ class Driver:
             found = cursor.fetchone()
             cursor.close()
             conn.connection.rollback()
+            assert found is not None
             return (found[0], found[1])
 
         return self.connection(read)

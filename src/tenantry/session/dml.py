@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import BindParameter, Cast, ColumnElement, Insert, Null, Update, Uuid
 from sqlalchemy.dialects.postgresql.dml import OnConflictDoUpdate
-from sqlalchemy.engine import Compiled
 from sqlalchemy.sql.elements import Grouping, TypeCoerce
 from sqlalchemy.sql.visitors import iterate
 
@@ -59,18 +58,16 @@ def prepare(
     are SQL expressions and the rows of an `insert().from_select()`: there the database's default and its policy
     decide. Raises `ForeignTenantError` if a value is another tenant's.
     """
-    compiled = isinstance(statement, Compiled)
-    dml = statement.statement if compiled else statement
-    if not isinstance(dml, (Insert, Update)):
+    if not isinstance(statement, (Insert, Update)):
         return statement, rows
-    column = find_column(dml.table, column_name)
+    column = find_column(statement.table, column_name)
     if column is None:
         return statement, rows
-    about = tenant_column(dml.table, column, column_name)
-    _check(dml, rows, tenant=tenant, column=column, about=about)
-    if compiled or isinstance(dml, Update):
+    about = tenant_column(statement.table, column, column_name)
+    _check(statement, rows, tenant=tenant, column=column, about=about)
+    if isinstance(statement, Update):
         return statement, rows
-    return _fill(dml, rows, tenant=tenant, column=column, about=about)
+    return _fill(statement, rows, tenant=tenant, column=column, about=about)
 
 
 def check_nested(statement: Any, row: Mapping[str, Any], *, tenant: Tenant, column_name: str) -> None:
@@ -117,13 +114,12 @@ def _fill(
         return insert, rows
     if insert._multi_values:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above
         return _fill_multi(insert, column, about.value_for(tenant)), rows
-    value = _assigned(insert._values or {}, column)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above
-    if value is _UNKNOWN:
+    values: Mapping[Any, Any] = insert._values or {}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above
+    key = _key(values, column)
+    if key is None or any(about.key in row for row in rows):  # parameters go before values()
         return insert, fill_rows(about, rows or [{}], tenant)
-    if any(about.key in row for row in rows):  # parameters go before values()
-        return insert, fill_rows(about, rows, tenant)
-    if _literal(value, rows[0] if rows else {}) is None:
-        return insert.values({column: about.value_for(tenant)}), rows
+    if _literal(values[key], rows[0] if rows else {}) is None:
+        return insert.values({key: about.value_for(tenant)}), rows
     return insert, rows
 
 
@@ -153,8 +149,14 @@ def _is_column(key: Any, column: ColumnElement[Any]) -> bool:
     return getattr(clause, "key", None) == column.key
 
 
+def _key(values: Mapping[Any, Any], column: ColumnElement[Any]) -> Any:
+    """The key under which *values* has *column*, or None. It may be the column, its key, or an attribute of a class."""
+    return next((key for key in values if _is_column(key, column)), None)
+
+
 def _assigned(values: Mapping[Any, Any], column: ColumnElement[Any]) -> Any:
-    return next((value for key, value in values.items() if _is_column(key, column)), _UNKNOWN)
+    key = _key(values, column)
+    return _UNKNOWN if key is None else values[key]
 
 
 def _multi(insert: Insert) -> list[Any]:
@@ -170,9 +172,9 @@ def _fill_multi(insert: Insert, column: ColumnElement[Any], own: Any) -> Insert:
     filled: list[dict[Any, Any]] = []
     for values in _multi(insert):
         row = _by_column(insert, values)
-        given = [key for key in row if _is_column(key, column)]
-        if not given or _literal(row[given[0]], {}) is None:
-            row[given[0] if given else column] = own
+        key = _key(row, column)
+        if key is None or _literal(row[key], {}) is None:
+            row[column if key is None else key] = own
         filled.append(row)
     # `values()` would add these to the rows that are there, so the copy starts without them.
     copy = insert._generate()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above

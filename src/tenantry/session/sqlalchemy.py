@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["protect"]
 
-_Engine = TypeVar("_Engine", Engine, AsyncEngine)
+_Engine = TypeVar("_Engine", bound=Engine | AsyncEngine)
 
 
 @dataclass(frozen=True, slots=True)
