@@ -2,6 +2,8 @@
 
 pytest_plugins = [
     "tests.plugins.ci",
+    "tests.plugins.engine",
+    "tests.plugins.cli",
     "tests.plugins.postgres",
     "tests.plugins.shop",
 ]

@@ -3,8 +3,8 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from psycopg import conninfo, sql
 
+from tenantry.local.cloning import clone_cluster
 from tenantry.local.cluster import HOST, Cluster, free_port
 from tenantry.local.postgres import Binaries, find_binaries
 from tenantry.local.privileges import Runner, choose_runner
@@ -101,6 +102,37 @@ def postgres(folder: Path, binaries: Binaries, runner: Runner) -> Iterator[Clust
         yield cluster
     finally:
         cluster.remove()
+
+
+@pytest.fixture
+def new_cluster(folder: Path, binaries: Binaries, runner: Runner) -> Iterator[Callable[[], Cluster]]:
+    """Name clusters of the test's own. Nothing is made; what the test makes of them is removed."""
+    named: list[Cluster] = []
+
+    def name() -> Cluster:
+        cluster = Cluster(
+            data=folder / secrets.token_hex(5),
+            port=free_port([cluster.port for cluster in named]),
+            binaries=binaries,
+            runner=runner,
+            sockets=folder / "sockets",
+            superuser_password=secrets.token_urlsafe(16),
+        )
+        named.append(cluster)
+        return cluster
+
+    yield name
+    for cluster in named:
+        cluster.remove()
+
+
+@pytest.fixture
+def cluster(postgres: Cluster, new_cluster: Callable[[], Cluster]) -> Cluster:
+    """A running cluster of the test's own, to kill and stop: a clone of the session's, with its passwords."""
+    mine = replace(new_cluster(), superuser_password=postgres.superuser_password)
+    clone_cluster(postgres, mine.data)
+    mine.start()
+    return mine
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import psycopg
 from tenantry.local.cluster import hold
 from tenantry.local.copying import Method, Tree, copy_tree, read_tree, sync, write_file
 from tenantry.local.errors import CloneError, ClusterNotThereError, DiskFullError, FolderTakenError
-from tenantry.local.privileges import check_reachable, make_folder
+from tenantry.local.folders import make_data_folder
+from tenantry.local.privileges import check_reachable
 from tenantry.local.wal import BackupLabel, State, format_lsn, parse_lsn, read_control, segments
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def clone_cluster(parent: Cluster, target_data: Path) -> CloneReport:
         raise ClusterNotThereError(parent.data)
     check_reachable(target_data / "PG_VERSION", parent.runner)
     try:
-        make_folder(target_data, parent.runner)
+        make_data_folder(target_data, parent.runner)
         with hold(parent):
             if not parent.running and read_control(parent.data).state == State.SHUT_DOWN:
                 return _clone_stopped(parent, target_data)

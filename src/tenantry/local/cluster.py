@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 
 from tenantry.local import processes, programs, roles, tls
 from tenantry.local.errors import (
@@ -26,18 +26,16 @@ from tenantry.local.errors import (
     StartError,
     StopError,
 )
+from tenantry.local.folders import LOCK, LOG, make_data_folder
 from tenantry.local.ports import HOST, free_port, is_free
 from tenantry.local.privileges import Runner, check_reachable, make_folder
-from tenantry.local.programs import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tenantry.local.postgres import Binaries
 
-__all__ = ["HOST", "LOCK", "LOG", "Cluster", "free_port", "hold"]
-
-LOCK = "tenantry.lock"
+__all__ = ["HOST", "LOG", "Cluster", "free_port", "hold"]
 
 _SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 _POLL_SECONDS = 0.002
@@ -70,7 +68,7 @@ class Cluster:
         if self.data.exists():
             raise FolderTakenError(self.data)
         check_reachable(self.data / "PG_VERSION", self.runner)
-        make_folder(self.data, self.runner)
+        make_data_folder(self.data, self.runner)
         try:
             programs.run_initdb(self)
             self.start()
@@ -97,7 +95,7 @@ class Cluster:
                 self.stop()
                 pid = None
             offset = 0
-            if pid is None:
+            if pid is None or not self._answers(pid, deadline=deadline):
                 self._clear_stale_files()
                 self._check_port()
                 make_folder_for_sockets(self)
@@ -106,6 +104,18 @@ class Cluster:
                 offset = programs.size_of(self.data / LOG)
                 pid = programs.launch_server(self)
             self._wait_until_ready(pid, deadline=deadline, timeout_seconds=timeout_seconds, log_offset=offset)
+
+    def _answers(self, pid: int, *, deadline: float) -> bool:
+        """Whether a postmaster that runs goes on running: one that was just killed still has its pid for a moment."""
+        address = conninfo.make_conninfo(host=str(self.sockets), port=self.port, connect_timeout=5).encode()
+        while processes.alive(pid) and time.monotonic() < deadline:
+            found = processes.read_pid_file(self.data)
+            if found is not None and not found.ready:
+                return True  # it is coming up, and has no socket yet
+            if psycopg.pq.PGconn.ping(address) != psycopg.pq.Ping.NO_RESPONSE:
+                return True
+            time.sleep(_POLL_SECONDS)
+        return processes.alive(pid)
 
     def _wait_until_ready(self, pid: int, *, deadline: float, timeout_seconds: float, log_offset: int) -> None:
         while time.monotonic() < deadline:

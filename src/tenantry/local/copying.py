@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tenantry.local.errors import DiskFullError
+from tenantry.local.folders import LOCK, LOG
 from tenantry.local.privileges import give
+from tenantry.local.tls import CERTIFICATE, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,11 +54,11 @@ _LEFT = frozenset(
         "log",
         "postmaster.opts",
         "postmaster.pid",
-        "server.crt",
-        "server.key",
-        "server.log",
         "tablespace_map",
-        "tenantry.lock",
+        CERTIFICATE,
+        KEY,
+        LOCK,
+        LOG,
     }
 )
 _LEFT_ANYWHERE = ("pgsql_tmp", "pg_internal.init")
@@ -123,9 +125,6 @@ def copy_tree(tree: Tree, source: Path, target: Path, runner: Runner) -> Method:
     Files share their blocks where the file system can. A file that is gone is passed over: a server dropped it, and
     its WAL says so. Raises `DiskFullError`, before anything is written if it can be foreseen.
     """
-    for folder in tree.folders:
-        (target / folder).mkdir(mode=0o700)
-        give(target / folder, runner)
     method: Method = "reflink" if _shares_blocks(source, target) else "copy"
     if method == "copy":
         free = _free(target)
@@ -134,6 +133,9 @@ def copy_tree(tree: Tree, source: Path, target: Path, runner: Runner) -> Method:
     owner = (runner.uid, runner.gid) if runner.drops else None
     from_, to = f"{source}/", f"{target}/"
     try:
+        for folder in tree.folders:
+            (target / folder).mkdir(mode=0o700)
+            give(target / folder, runner)
         for path, _ in tree.files:
             _copy_file(from_ + path, to + path, owner=owner, share=method == "reflink", steady=path == _CONTROL)
     except OSError as problem:

@@ -64,7 +64,7 @@ def choose_runner(wanted: str | None = None) -> Runner:
             return Runner(entry.pw_uid, entry.pw_gid, name, drops=True)
     raise RunnerMissingError(
         names,
-        way_out="`useradd --system postgres` makes one; or name another user in TENANTRY_POSTGRES_USER",
+        way_out="`useradd --system postgres` makes one; or name another user in TENANTRY_RUN_AS",
     )
 
 

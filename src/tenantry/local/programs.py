@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 from tenantry.local import roles, tls
 from tenantry.local.errors import DiskFullError, InitError
+from tenantry.local.folders import LOG
 from tenantry.local.ports import HOST
 from tenantry.local.privileges import clean_environment, give, run
 
 if TYPE_CHECKING:
     from tenantry.local.cluster import Cluster
 
-__all__ = ["LOG", "last_words", "launch_server", "run_initdb", "server_settings", "size_of"]
-
-LOG = "server.log"
+__all__ = ["last_words", "launch_server", "run_initdb", "server_settings", "size_of"]
 
 _LOG_LINES = 20
 

@@ -1,0 +1,455 @@
+"""A cluster's life: made, started, adopted, killed, and closed to whoever has no password."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from tenantry.local import processes
+from tenantry.local.errors import (
+    ClusterNotThereError,
+    FolderTakenError,
+    PortTakenError,
+    SocketPathError,
+    StartError,
+    StopError,
+    UnreachableFolderError,
+)
+from tenantry.local.programs import server_settings
+from tenantry.local.wal import State, read_control
+
+
+def scalar(cluster, query, *parameters, database="postgres"):
+    with cluster.connect(database) as connection:
+        row = connection.execute(query, parameters).fetchone()
+        return None if row is None else row[0]
+
+
+def pid_of(cluster):
+    pid = processes.postmaster_of(cluster.data)
+    assert pid is not None
+    return pid
+
+
+def test_a_new_cluster_is_stopped_and_holds_neons_roles(new_cluster):
+    cluster = new_cluster()
+
+    cluster.init()
+
+    assert not cluster.running
+    assert read_control(cluster.data).state == State.SHUT_DOWN
+    cluster.start()
+    with cluster.connect() as connection:
+        roles = connection.execute(
+            "SELECT rolname, rolsuper, rolcanlogin, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication "
+            "FROM pg_catalog.pg_roles WHERE NOT starts_with(rolname, 'pg_') ORDER BY rolname"
+        ).fetchall()
+    assert roles == [
+        ("cloud_admin", True, True, True, True, True, True),
+        ("neon_superuser", False, False, True, True, True, True),
+    ]
+
+
+def test_neon_superuser_reads_writes_and_monitors_everything(postgres):
+    with postgres.connect() as connection:
+        granted = connection.execute(
+            "SELECT r.rolname, m.admin_option FROM pg_catalog.pg_auth_members m "
+            "JOIN pg_catalog.pg_roles r ON r.oid = m.roleid "
+            "WHERE m.member = 'neon_superuser'::regrole ORDER BY 1"
+        ).fetchall()
+
+    assert granted == [
+        ("pg_create_subscription", False),
+        ("pg_monitor", True),
+        ("pg_read_all_data", False),
+        ("pg_signal_backend", True),
+        ("pg_write_all_data", False),
+    ]
+
+
+def test_a_folder_that_is_there_is_not_touched_by_init(new_cluster):
+    cluster = new_cluster()
+    cluster.data.mkdir()
+    (cluster.data / "mine").write_text("keep")
+
+    with pytest.raises(FolderTakenError):
+        cluster.init()
+
+    assert (cluster.data / "mine").read_text() == "keep"
+
+
+def test_nothing_is_left_of_a_cluster_that_could_not_be_made(new_cluster):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cluster = replace(new_cluster(), port=server.getsockname()[1])
+
+        with pytest.raises(PortTakenError):
+            cluster.init()
+
+    assert not cluster.data.exists()
+    assert [path for path in cluster.data.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_a_folder_that_the_runner_cannot_enter_is_named_before_anything_is_made(new_cluster, folder):
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    cluster = replace(new_cluster(), data=closed / "data")
+
+    with pytest.raises(UnreachableFolderError) as caught:
+        cluster.init()
+
+    assert caught.value.folder == closed
+    assert list(closed.iterdir()) == []
+
+
+def test_every_way_in_asks_for_a_scram_password(cluster):
+    with cluster.connect() as connection:
+        rules = connection.execute("SELECT type, auth_method, error FROM pg_catalog.pg_hba_file_rules").fetchall()
+        stored = connection.execute("SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolpassword IS NOT NULL")
+
+        assert {(method, error) for _, method, error in rules} == {("scram-sha-256", None)}
+        assert {kind for kind, _, _ in rules} == {"local", "host"}
+        assert all(verifier.startswith("SCRAM-SHA-256$") for (verifier,) in stored)
+
+
+@pytest.mark.parametrize("over", ["socket", "tcp"])
+@pytest.mark.parametrize("password", ["wrong", ""])
+def test_a_wrong_password_and_none_are_refused(postgres, over, password):
+    host = str(postgres.sockets) if over == "socket" else "127.0.0.1"
+
+    with pytest.raises(psycopg.OperationalError, match=r"password"):
+        psycopg.connect(host=host, port=postgres.port, user="cloud_admin", password=password, dbname="postgres")
+
+
+def test_replication_asks_for_a_password_too(postgres):
+    with pytest.raises(psycopg.OperationalError, match=r"password authentication failed"):
+        psycopg.connect(
+            host="127.0.0.1", port=postgres.port, user="cloud_admin", password="wrong", replication="database"
+        )
+
+
+def test_a_connection_over_tls_with_channel_binding_works_as_with_neon(database):
+    role = database.role("app")
+    dsn = conninfo.make_conninfo(database.dsn(role), sslmode="require", channel_binding="require")
+
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT version FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()"
+        ).fetchone()
+
+    assert row is not None
+    assert row[0].startswith("TLSv1.")
+
+
+def test_the_certificate_is_good_for_this_machine_and_the_key_for_nobody_else(postgres):
+    key = (postgres.data / "server.key").stat()
+
+    with psycopg.connect(
+        host="localhost",
+        hostaddr="127.0.0.1",
+        port=postgres.port,
+        user="cloud_admin",
+        password=postgres.superuser_password,
+        dbname="postgres",
+        sslmode="verify-full",
+        sslrootcert=str(postgres.data / "server.crt"),
+    ) as connection:
+        assert connection.pgconn.ssl_in_use
+
+    assert key.st_mode & 0o777 == 0o600
+    assert key.st_uid == postgres.runner.uid
+
+
+def test_starting_a_running_cluster_changes_nothing(cluster):
+    pid = processes.postmaster_of(cluster.data)
+
+    cluster.start()
+
+    assert processes.postmaster_of(cluster.data) == pid
+
+
+def test_many_threads_that_start_a_cluster_start_it_once(cluster):
+    cluster.stop()
+    failures = []
+
+    def start():
+        try:
+            cluster.start()
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it fails the test
+            failures.append(problem)
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert scalar(cluster, "SELECT 1") == 1
+
+
+def test_a_cluster_told_another_port_moves_there(cluster, new_cluster):
+    elsewhere = replace(cluster, port=new_cluster().port)
+
+    elsewhere.start()
+
+    assert scalar(elsewhere, "SHOW port") == str(elsewhere.port)
+
+
+@pytest.mark.parametrize("mode", ["smart", "fast", "immediate"])
+def test_a_stopped_cluster_is_gone_when_stop_returns(cluster, mode):
+    cluster.stop(mode=mode)
+
+    assert not cluster.running
+    assert processes.servers_in(cluster.data) == []
+    cluster.stop()
+
+
+def test_a_cluster_that_does_not_stop_in_time_is_said_to_run(cluster):
+    with cluster.connect() as connection:
+        connection.execute("SELECT 1")
+
+        with pytest.raises(StopError, match=r"did not stop within 0\.2 s"):
+            cluster.stop(mode="smart", timeout_seconds=0.2)
+
+        assert cluster.running
+
+
+def test_what_was_committed_survives_the_kill_of_everything(cluster):
+    with cluster.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+        found = processes.read_pid_file(cluster.data)
+        assert found is not None
+        segment = found.shared_memory_id
+
+        cluster.kill()
+
+    assert not cluster.running
+    assert processes.servers_in(cluster.data) == []
+    assert str(segment) not in {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+    cluster.start()
+    assert scalar(cluster, "SELECT a FROM t") == 1
+
+
+def test_a_postmaster_killed_by_others_is_started_again(cluster):
+    with cluster.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+        os.kill(pid_of(cluster), signal.SIGKILL)
+
+    cluster.start()
+
+    assert scalar(cluster, "SELECT a FROM t") == 1
+
+
+def test_a_stale_pid_file_whose_pid_another_program_has_is_no_hindrance(cluster):
+    cluster.kill()
+    for path in (cluster.data / "postmaster.pid", cluster.sockets / f".s.PGSQL.{cluster.port}.lock"):
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+
+    cluster.start()
+
+    assert scalar(cluster, "SELECT 1") == 1
+
+
+def test_a_port_that_another_program_has_is_named(cluster):
+    cluster.stop()
+    with socket.create_server(("127.0.0.1", cluster.port)):
+        with pytest.raises(PortTakenError) as caught:
+            cluster.start()
+
+        assert caught.value.port == cluster.port
+        assert not cluster.running
+
+
+def test_another_clusters_socket_is_not_taken_away(cluster, new_cluster, postgres):
+    cluster.stop()
+    rival = replace(cluster, port=postgres.port)
+
+    with pytest.raises(PortTakenError):
+        rival.start()
+
+    assert scalar(postgres, "SELECT 1") == 1
+
+
+def test_a_failed_start_shows_the_logs_last_lines_and_no_password(cluster):
+    cluster.stop()
+    with (cluster.data / "postgresql.conf").open("a") as file:
+        file.write("no_such_setting_at_all = on\n")
+
+    with pytest.raises(StartError) as caught:
+        cluster.start()
+
+    assert "no_such_setting_at_all" in caught.value.log
+    assert caught.value.log in str(caught.value)
+    assert cluster.superuser_password not in str(caught.value)
+
+
+def test_a_folder_without_a_cluster_is_told(new_cluster):
+    with pytest.raises(ClusterNotThereError):
+        new_cluster().start()
+
+
+def test_a_socket_folder_with_too_long_a_path_is_told(cluster, folder):
+    cluster.stop()
+
+    with pytest.raises(SocketPathError) as caught:
+        replace(cluster, sockets=folder / ("s" * 100)).start()
+
+    assert caught.value.limit in {103, 107}
+
+
+def test_a_stranger_on_the_socket_gets_no_password(new_cluster):
+    cluster = new_cluster()
+    sockets = cluster.sockets.parent / secrets.token_hex(3)
+    sockets.mkdir()
+    heard = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(sockets / f".s.PGSQL.{cluster.port}"))
+        server.listen()
+
+        def ask_for_the_password_in_clear():
+            client, _ = server.accept()
+            with client:
+                client.settimeout(5)
+                heard.append(client.recv(4096))
+                client.sendall(b"R" + (8).to_bytes(4) + (3).to_bytes(4))
+                heard.append(client.recv(4096))
+
+        stranger = threading.Thread(target=ask_for_the_password_in_clear)
+        stranger.start()
+        with pytest.raises(psycopg.OperationalError, match="authentication method requirement"):
+            replace(cluster, sockets=sockets).connect()
+        stranger.join()
+
+    assert heard[0]
+    assert cluster.superuser_password.encode() not in b"".join(heard)
+
+
+def test_passwords_are_in_no_repr_log_or_command_line(cluster):
+    password = secrets.token_urlsafe(16)
+    cluster.ensure_role("someone", password)
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        cluster.set_role_password("no_such_role", password)
+    with cluster.connect() as connection:
+        verifier = connection.execute("SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = 'someone'")
+        (verifier,) = verifier.fetchone()
+    pid = processes.postmaster_of(cluster.data)
+    log = (cluster.data / "server.log").read_text()
+    command_line = Path(f"/proc/{pid}/cmdline").read_text()
+
+    for text in (log, command_line, repr(cluster), str(cluster)):
+        assert password not in text
+        assert cluster.superuser_password not in text
+        assert verifier not in text
+    assert "SCRAM-SHA-256$" not in log
+
+
+def test_a_server_outlives_the_program_that_started_it_and_holds_none_of_its_files(cluster, folder):
+    cluster.stop()
+    code = f"""
+import sys
+from pathlib import Path
+from tenantry.local.cluster import Cluster
+from tenantry.local.postgres import find_binaries
+from tenantry.local.privileges import choose_runner
+runner = choose_runner()
+binaries = find_binaries(17, cache=Path({str(folder / "cache")!r}))
+held = open({str(folder / "held")!r}, "w")
+data, sockets = Path({str(cluster.data)!r}), Path({str(cluster.sockets)!r})
+Cluster(data, {cluster.port}, binaries, runner, sockets, sys.argv[1]).start()
+"""
+    began = time.monotonic()
+
+    # With its output in pipes: it would not end before the server did, had that inherited them.
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, cluster.superuser_password],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    output = starter.communicate(timeout=60)
+    for name in (signal.SIGINT, signal.SIGHUP):
+        with pytest.raises(ProcessLookupError):
+            os.killpg(starter.pid, name)
+
+    assert (starter.returncode, output) == (0, (b"", b""))
+    assert time.monotonic() - began < 60
+    assert cluster.running
+    pid = processes.postmaster_of(cluster.data)
+    assert not [link for link in Path(f"/proc/{pid}/fd").iterdir() if str(link.readlink()) == str(folder / "held")]
+    assert scalar(cluster, "SELECT 1") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hide a folder in a mount of its own")
+def test_a_server_starts_where_the_system_has_no_time_zones(cluster, folder):
+    cluster.stop()
+    zones = Path("/usr/share/zoneinfo")
+    if not zones.exists():
+        cluster.start()
+        return
+    arguments = [f"--{name}={value}" for name, value in server_settings(cluster).items()]
+    runner = f"--reuid={cluster.runner.uid} --regid={cluster.runner.gid} --clear-groups"
+    command = f'mount -t tmpfs none {zones} && exec setpriv {runner} "$@"'
+    server = subprocess.Popen(
+        [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            command,
+            "sh",
+            cluster.binaries.program("postgres"),
+            "-D",
+            cluster.data,
+            *arguments,
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not (found := processes.read_pid_file(cluster.data)) or not found.ready:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+        assert scalar(cluster, "SELECT '2026-01-01 00:00+00'::timestamptz::text") == "2026-01-01 00:00:00+00"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+
+
+def test_nothing_in_the_data_folder_changes_where_a_server_listens(cluster):
+    with cluster.connect() as connection:
+        connection.execute("ALTER SYSTEM SET port = 1")
+        connection.execute("ALTER SYSTEM SET listen_addresses = '*'")
+        connection.execute("ALTER SYSTEM SET unix_socket_directories = '/nowhere'")
+    cluster.stop()
+
+    cluster.start()
+
+    assert scalar(cluster, "SHOW port") == str(cluster.port)
+    assert scalar(cluster, "SHOW listen_addresses") == "127.0.0.1"
+
+
+def test_a_removed_cluster_leaves_neither_process_nor_folder(cluster):
+    cluster.remove()
+
+    assert not cluster.data.exists()
+    assert processes.servers_in(cluster.data) == []
+    cluster.remove()
+
+
+def test_upper_and_lower_case_go_beyond_ascii(postgres):
+    assert scalar(postgres, "SELECT upper('zürich')") == "ZÜRICH"
+    assert scalar(postgres, "SHOW server_encoding") == "UTF8"
