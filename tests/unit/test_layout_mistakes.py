@@ -21,7 +21,8 @@ BAD: dict[str, tuple[str, list[tuple[int, str]]]] = {
     ),
     "wrong types of the platform": (
         (
-            "project = { name = 1, region = [], postgres = '17', database = true }\nbranches = { default = 2020-01-01 }\n"
+            "project = { name = 1, region = [], postgres = '17', database = true }\n"
+            "branches = { default = 2020-01-01 }\n"
             "extensions = { public = 'x' }\nauth = { schema = 1.5 }"
         ),
         [
@@ -36,8 +37,8 @@ BAD: dict[str, tuple[str, list[tuple[int, str]]]] = {
     ),
     "wrong types of an app": (
         (
-            f"{HEAD}[apps.a]\nschema = {{}}\ntenant_type = 1\ntenant_column = false\nglobal_tables = 3\nmigrations = 'x'\n"
-            "environments = []"
+            f"{HEAD}[apps.a]\nschema = {{}}\ntenant_type = 1\ntenant_column = false\nglobal_tables = 3\n"
+            "migrations = 'x'\nenvironments = []"
         ),
         [
             (4, "apps.a.schema"),

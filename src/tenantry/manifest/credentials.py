@@ -9,7 +9,7 @@ __all__ = ["credentials_in", "masked"]
 _CREDENTIAL = re.compile(
     # A URI with a password. That of a Postgres may stand there unescaped, so what looks like its end may be within it.
     r"(?P<postgres>postgres(?:ql)?(?:\+[a-z0-9]+)?://[^\s:/@]*:)\S+(?=@)"
-    r"|(?P<uri>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)"
+    r"|(?P<uri>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]*:)[^\s/]+(?=@)"
     r"|(?P<word>\bpassword\s*=\s*)[^\s\"']\S*"  # libpq's keyword form
     r"|\bnapi_[a-z0-9]{16,}"  # an API key of Neon's
     r"|\bnpg_[a-z0-9]{8,}",  # a role's password as Neon makes them
