@@ -5,5 +5,6 @@ pytest_plugins = [
     "tests.plugins.engine",
     "tests.plugins.cli",
     "tests.plugins.postgres",
+    "tests.plugins.site",
     "tests.plugins.shop",
 ]

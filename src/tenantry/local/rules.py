@@ -98,14 +98,13 @@ def check_branch_create(
     now: datetime,
 ) -> tuple[BranchRecord, datetime | None]:
     """Return the parent of the branch that is to be made, and when the branch expires."""
-    extra = branch.model_extra or {}
     if branch.parent_lsn or branch.parent_timestamp:
         raise not_served(
             "a branch from a point in time", "leave parent_lsn and parent_timestamp out to fork the head of the parent"
         )
     if branch.init_source not in (None, "parent-data"):
         raise not_served(f"init_source {branch.init_source!r}", "leave it out to fork schema and data of the parent")
-    if extra.get("archived"):
+    if branch.archived:
         raise not_served("archived branches", "leave archived out")
     if branch.parent_id:
         parent = next((one for one in branches if one.id == branch.parent_id), None)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "HOST",
     "OWNER_ID",
-    "PLATFORM",
     "annotation",
     "branch",
     "connection_uri",
@@ -36,7 +35,6 @@ __all__ = [
 ]
 
 HOST = "127.0.0.1"
-PLATFORM = "local"
 OWNER_ID = "local-owner"
 _PROVISIONER = "k8s-pod"
 
@@ -48,7 +46,7 @@ def project(record: ProjectRecord) -> wire.Project:
     return wire.Project(
         id=record.id,
         name=record.name,
-        platform_id=PLATFORM,
+        platform_id=record.region_id.partition("-")[0],
         region_id=record.region_id,
         pg_version=record.pg_version,
         proxy_host=HOST,
@@ -68,13 +66,7 @@ def project(record: ProjectRecord) -> wire.Project:
 
 def branch(record: BranchRecord) -> wire.Branch:
     """A branch. It is always `ready`: an answer comes when the work is done. How it was cloned is added."""
-    extra: dict[str, Any] = {
-        "ttl_interval_seconds": record.ttl_interval_seconds,
-        "restored_from": record.restored_from,
-        "restored_as": record.restored_as,
-        "restore_status": "restored" if record.restored_from else None,
-        "clone_method": record.clone_method,
-    }
+    extra: dict[str, Any] = {} if record.clone_method is None else {"clone_method": record.clone_method}
     return wire.Branch(
         id=record.id,
         project_id=record.project_id,
@@ -94,7 +86,11 @@ def branch(record: BranchRecord) -> wire.Branch:
         protected=record.protected,
         init_source=record.init_source,
         logical_size=record.logical_size,
-        **{name: value for name, value in extra.items() if value is not None},
+        ttl_interval_seconds=record.ttl_interval_seconds,
+        restore_status="restored" if record.restored_from else None,
+        restored_from=record.restored_from,
+        restored_as=record.restored_as,
+        **extra,
     )
 
 

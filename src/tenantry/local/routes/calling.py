@@ -16,7 +16,7 @@ from anyio.lowlevel import RunVar
 from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.refusals import Refusal, bad_field
@@ -24,6 +24,8 @@ from tenantry.neon.wire import ErrorBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from starlette.types import Scope
 
     from tenantry.local.engine import Engine
 
@@ -154,10 +156,18 @@ def _route(path: str, method: str, route: Callable[[Call], Answer], *, mutates: 
             return error_answer(request, exc)
         return _print(answer)
 
-    served = Route(path, serve, methods=[method])
+    served = _ExactRoute(path, serve, methods=[method])
     # Starlette adds HEAD to every GET; Neon has none.
     served.methods = {method}
     return served
+
+
+class _ExactRoute(Route):
+    """A route that is none for another method: all that is not served gets the same 404."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return (match, child) if match is Match.FULL else (Match.NONE, {})
 
 
 def _threads() -> anyio.CapacityLimiter:

@@ -26,7 +26,6 @@ from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from typing import Any
 
     from tenantry.local.engine import Engine
     from tenantry.local.operations import Mutation
@@ -88,9 +87,9 @@ def get(engine: Engine, project_id: str, branch_id: str) -> wire.BranchResponse:
     return wire.BranchResponse(branch=views.branch(branch), annotation=views.annotation(branch))
 
 
-def _check_annotation(value: dict[str, Any] | None) -> dict[str, Any]:
-    if value and (len(value) > MOST_ANNOTATIONS or not all(isinstance(one, str) for one in value.values())):
-        raise bad_field("annotation_value", f"it holds up to {MOST_ANNOTATIONS} texts by name")
+def _check_annotation(value: dict[str, str] | None) -> dict[str, str]:
+    if value and len(value) > MOST_ANNOTATIONS:
+        raise bad_field("annotation_value", f"it has {len(value)} names, and may have {MOST_ANNOTATIONS}")
     return value or {}
 
 

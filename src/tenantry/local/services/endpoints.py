@@ -50,29 +50,30 @@ def endpoint_record(
         raise not_served("read_only computes", "give type read_write, one a branch")
     if wanted.type != "read_write":
         raise bad_field("endpoint.type", f"{wanted.type!r} is neither read_write nor read_only")
-    extra = wanted.model_extra or {}
-    if extra.get("pooler_enabled"):
+    alone = wanted if isinstance(wanted, wire.EndpointCreate) else None  # else made together with its branch
+    if alone is not None and alone.pooler_enabled:
         raise not_served("pooled endpoints", "leave pooler_enabled out")
     _check_settings(wanted.settings)
     defaults = project.default_endpoint_settings
     lowest = wanted.autoscaling_limit_min_cu or defaults.get("autoscaling_limit_min_cu") or SMALLEST_CU
     highest = wanted.autoscaling_limit_max_cu or defaults.get("autoscaling_limit_max_cu") or max(lowest, SMALLEST_CU)
+    disabled = alone is not None and bool(alone.disabled)
     timeout = wanted.suspend_timeout_seconds
     at = views.now()
     record = EndpointRecord(
         id=endpoint_id,
         project_id=project.id,
         branch_id=branch_id,
-        name=_check_endpoint_name(extra.get("name")),
+        name=None if alone is None else _check_endpoint_name(alone.name),
         type="read_write",
         port=port,
-        active=not extra.get("disabled"),
-        disabled=bool(extra.get("disabled")),
+        active=not disabled,
+        disabled=disabled,
         autoscaling_limit_min_cu=lowest,
         autoscaling_limit_max_cu=highest,
         suspend_timeout_seconds=timeout if timeout is not None else defaults.get("suspend_timeout_seconds", 0),
         settings=wanted.settings or {},
-        started_at=at,
+        started_at=None if disabled else at,
         suspended_at=None,
         created_at=at,
         updated_at=at,
@@ -232,7 +233,7 @@ def update(
     """Change an endpoint. `disabled` stops it."""
     wanted = request.endpoint
     project = find.project(engine, project_id)
-    if (wanted.model_extra or {}).get("branch_id"):
+    if wanted.branch_id:
         raise not_served("moving an endpoint to another branch", "make an endpoint on that branch")
     _check_settings(wanted.settings)
     name = _check_endpoint_name(wanted.name)

@@ -153,7 +153,7 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
         expires_at=None,
         ttl_interval_seconds=None,
         init_source="parent-data",
-        annotation=(options.model_extra or {}).get("annotations") or {},
+        annotation=options.annotations or {},
         clone_method=None,
         logical_size=None,
         restored_from=None,
@@ -200,9 +200,7 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
 
 def _endpoint_options(wanted: wire.ProjectCreate) -> wire.EndpointOptions:
     """The settings of the endpoint that a project is made with: those of the request, over the project's defaults."""
-    extra = wanted.model_extra or {}
-    names = ("autoscaling_limit_min_cu", "autoscaling_limit_max_cu")
-    given = {name: extra[name] for name in names if name in extra}
+    given = wanted.model_dump(include={"autoscaling_limit_min_cu", "autoscaling_limit_max_cu"}, exclude_none=True)
     return _check_defaults((wanted.default_endpoint_settings or {}) | given)
 
 
