@@ -178,6 +178,7 @@ class ProjectBranchOptions(_Request):
     name: str | None = None
     role_name: str | None = None
     database_name: str | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ProjectCreate(_Request):
@@ -189,6 +190,8 @@ class ProjectCreate(_Request):
     store_passwords: bool | None = None
     history_retention_seconds: int | None = None
     branch: ProjectBranchOptions | None = None
+    autoscaling_limit_min_cu: float | None = None
+    autoscaling_limit_max_cu: float | None = None
     default_endpoint_settings: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None
     org_id: str | None = None
@@ -252,6 +255,10 @@ class Branch(_Wire):
     updated_at: datetime
     last_reset_at: datetime | None = None
     expires_at: datetime | None = None
+    ttl_interval_seconds: int | None = None
+    restore_status: str | None = None
+    restored_from: str | None = None
+    restored_as: str | None = None
     default: bool
     primary: bool = False
     protected: bool
@@ -282,6 +289,7 @@ class BranchCreate(_Request):
     parent_timestamp: datetime | None = None
     protected: bool | None = None
     init_source: str | None = None
+    archived: bool | None = None
     expires_at: datetime | None = None
 
 
@@ -301,7 +309,7 @@ class BranchCreateRequest(_Request):
 
     branch: BranchCreate | None = None
     endpoints: list[EndpointOptions] | None = None
-    annotation_value: dict[str, Any] | None = None
+    annotation_value: dict[str, str] | None = None
 
 
 class BranchUpdate(_Request):
@@ -401,6 +409,8 @@ class EndpointCreate(EndpointOptions):
 
     branch_id: str
     name: str | None = None
+    disabled: bool | None = None
+    pooler_enabled: bool | None = None
 
 
 class EndpointCreateRequest(_Request):
@@ -412,6 +422,7 @@ class EndpointCreateRequest(_Request):
 class EndpointUpdate(_Request):
     """What of an endpoint can change."""
 
+    branch_id: str | None = None
     name: str | None = None
     autoscaling_limit_min_cu: float | None = None
     autoscaling_limit_max_cu: float | None = None
