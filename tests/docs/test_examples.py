@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ FENCE = re.compile(r"^```(?P<language>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?
 # These set up the reader's machine, which the tests stand on already.
 NOT_RUN = frozenset({"git", "make", "pip", "cd"})
 RUN = frozenset({"tenantry", "python", "echo", "cat"})
+VARIABLES = re.compile(r"(\w+=(\$\([^)]*\)|\S*)\s+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def missing(shown: list[str], output: str) -> str | None:
 def run_console(text: str, folder: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     for command, shown in commands(text):
-        program = command.split()[0]
+        program = VARIABLES.sub("", command, count=1).split()[0]
         if program in NOT_RUN:
             continue
         assert program in RUN, f"{program!r} is neither in RUN nor in NOT_RUN"
@@ -83,25 +85,40 @@ def run_console(text: str, folder: Path) -> None:
         assert missing(shown, done.stdout) is None, f"$ {command}\n{done.stdout}"
 
 
+@pytest.fixture
+def here(request, tmp_path, monkeypatch):
+    """The folder that a page works in: for the tutorial a copy of the example, and no engine is left running in it."""
+    page = request.node.callspec.params["page"]
+    if page.parent.name != "tutorial":
+        monkeypatch.chdir(tmp_path)
+        yield tmp_path
+        return
+    # pytest's folders are closed to the user that the engine's Postgres runs as.
+    place = request.getfixturevalue("folder") / page.stem
+    shutil.copytree(ROOT / "examples" / page.stem, place, ignore=shutil.ignore_patterns(".tenantry", "__pycache__"))
+    monkeypatch.chdir(place)
+    yield place
+    run_console("$ tenantry down\n", place)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_a_page_does_what_it_shows(page, request, tmp_path, monkeypatch):
-    text = page.read_text(encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+def test_a_page_does_what_it_shows(page, here, request, monkeypatch):
+    shown = blocks(page.read_text(encoding="utf-8"))
     module = ModuleType(page.stem)
     # A class body looks its annotations up in the module that sys.modules holds.
     monkeypatch.setitem(sys.modules, page.stem, module)
-    if any(block.language == "python" for block in blocks(text)):
+    if any(block.language == "python" and not block.file for block in shown):
         vars(module).update(lay(request.getfixturevalue("database")))
 
-    for block in blocks(text):
+    for block in shown:
         if block.file:
-            Path(block.file).write_text(block.text, encoding="utf-8")
+            (here / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             # Empty lines before the code, so that a traceback names the page's own line.
             code = compile("\n" * (block.line - 1) + block.text, page, "exec", dont_inherit=True)
             exec(code, vars(module))
         elif block.language == "console":
-            run_console(block.text, tmp_path)
+            run_console(block.text, here)
     for made in vars(module).values():
         if isinstance(made, Engine):
             made.dispose()
