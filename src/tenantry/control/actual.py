@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from tenantry.core.ids import BranchId, ProjectId
     from tenantry.ddl import DatabaseState
@@ -80,5 +80,6 @@ class Actual:
 
     def with_branch(self, branch: BranchState) -> Actual:
         """Return this with *branch* in place of the one of the same name, or added."""
-        others: Iterable[BranchState] = (each for each in self.branches if each.name != branch.name)
-        return replace(self, branches=(*others, branch))
+        if self.branch(branch.name) is None:
+            return replace(self, branches=(*self.branches, branch))
+        return replace(self, branches=tuple(branch if each.name == branch.name else each for each in self.branches))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import psycopg
 
 from tenantry import ddl, migrations
-from tenantry.core.errors import TenantryError
+from tenantry.control.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tenantry.ddl import DatabaseState
 
 __all__ = [
-    "DatabaseFailedError",
     "connect",
     "end_copied_sessions",
     "look_inside",
@@ -39,15 +38,6 @@ _WAYS_OUT: dict[type[psycopg.Error], str] = {
     psycopg.errors.NotNullViolation: "give every row a tenant in a migration first",
     psycopg.errors.LockNotAvailable: "another session holds a lock; try again when it has ended",
 }
-
-
-class DatabaseFailedError(TenantryError):
-    """Postgres refused something. Nothing of the transaction stays."""
-
-    def __init__(self, reason: str, *, sqlstate: str | None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.sqlstate = sqlstate
 
 
 @contextmanager

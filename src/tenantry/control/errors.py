@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApplyRunningError",
+    "DatabaseFailedError",
     "LayoutMismatchError",
     "NotAppliedError",
     "ResetRefusedError",
@@ -62,6 +63,15 @@ class ApplyRunningError(TenantryError):
     def __init__(self, holder: str) -> None:
         super().__init__(f"{holder} is applying to this project: wait for it to end, then run this again")
         self.holder = holder
+
+
+class DatabaseFailedError(TenantryError):
+    """Postgres refused something. Nothing of the transaction stays."""
+
+    def __init__(self, reason: str, *, sqlstate: str | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sqlstate = sqlstate
 
 
 class UnknownEnvironmentError(UsageError):
