@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from tenantry.cli.options import AsJson, DataFolder, LayoutFile, TargetName
 
 if TYPE_CHECKING:
+    from tenantry.control.plane import RoleKind
     from tenantry.core.conninfo import Conninfo
     from tenantry.settings import Settings
 
 __all__ = ["register"]
+
+
+class Role(StrEnum):
+    """Who to connect as."""
+
+    app = "app"
+    migrator = "migrator"
+    owner = "owner"
+
+
+RoleName: TypeAlias = Annotated[
+    Role, typer.Option(help="Row security does not bind the owner: no application uses it.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +41,7 @@ def connection(
     app: str,
     environment: str,
     *,
-    role: str = typer.Option("app", help="`app`, `migrator`, or `owner` (row security does not bind the owner)."),
+    role: RoleName = Role.app,
     json: AsJson = False,
     layout: LayoutFile = None,
     data: DataFolder = None,
@@ -36,14 +52,21 @@ def connection(
     from tenantry.settings import read_settings
 
     settings = read_settings(layout=layout, data=data, target=target)
-    conninfo = asyncio.run(_connection(settings, app, environment, role))
+    conninfo = asyncio.run(_connection(settings, app, environment, role.value))
     if json:
-        as_json(conninfo.as_json())
+        as_json(
+            {
+                "uri": conninfo.dsn(),
+                "psycopg": conninfo.sqlalchemy_url("psycopg"),
+                "asyncpg": conninfo.sqlalchemy_url("asyncpg"),
+                **asdict(conninfo),
+            }
+        )
     else:
-        console.print(conninfo.uri(), markup=False)
+        console.print(conninfo.dsn(), markup=False)
 
 
-async def _connection(settings: Settings, app: str, environment: str, role: str) -> Conninfo:
+async def _connection(settings: Settings, app: str, environment: str, role: RoleKind) -> Conninfo:
     from tenantry.bootstrap import open_plane
 
     async with open_plane(settings) as plane:

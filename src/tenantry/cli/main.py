@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import typer
 
@@ -46,8 +46,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 # Typer carries its own copy of click, and hands out only the leaves of its tree of errors.
-_UsageError = typer.BadParameter.__mro__[1]
-_ClickError = typer.BadParameter.__mro__[2]
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+_ClickError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 
 def main() -> NoReturn:
@@ -65,10 +65,10 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except _UsageError as exc:
-        exc.show()  # type: ignore[attr-defined]
+        exc.show()
         status = USED_WRONGLY
     except _ClickError as exc:
-        exc.show()  # type: ignore[attr-defined]
+        exc.show()
         status = 1
     except OSError as exc:
         _say(f"{exc.strerror or exc}: {exc.filename or 'the operating system gives no file'}")
