@@ -286,6 +286,24 @@ def test_the_parent_keeps_nothing_of_having_been_cloned(cluster, child):
     assert not (cluster.data / "backup_label").exists()
 
 
+def test_recovery_begins_where_the_backup_did_though_a_later_checkpoint_was_copied(cluster, child, monkeypatch):
+    execute(cluster, "CREATE TABLE t (a int)")
+    control = "global/pg_control"
+
+    def copy_the_control_file_last(tree, *arguments):
+        if tree.folders:
+            method = copy_tree(Tree(tree.folders, tuple(f for f in tree.files if f[0] != control)), *arguments)
+            execute(cluster, "INSERT INTO t VALUES (1)", "CHECKPOINT")
+            return copy_tree(Tree((), ((control, 8192),)), *arguments) and method
+        return copy_tree(tree, *arguments)
+
+    monkeypatch.setattr("tenantry.local.cloning.copy_tree", copy_the_control_file_last)
+    clone_cluster(cluster, child.data)
+    child.start()
+
+    assert rows(child) == [1]
+
+
 def test_the_wal_that_a_clone_needs_is_kept_while_it_is_made(cluster, child, monkeypatch):
     execute(cluster, "CREATE TABLE t (a int)")
 
@@ -472,6 +490,7 @@ def test_a_disk_that_fills_up_while_it_is_copied_to_is_told_too(cluster, small_d
         clone_cluster(cluster, small_disk / "clone")
 
     assert caught.value.path == small_disk / "clone"
+    assert caught.value.needed > 16 << 20
     assert list(small_disk.iterdir()) == []
 
 

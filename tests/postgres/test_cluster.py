@@ -251,15 +251,26 @@ def test_a_postmaster_killed_by_others_is_started_again(cluster):
     assert scalar(cluster, "SELECT a FROM t") == 1
 
 
-def test_a_stale_pid_file_whose_pid_another_program_has_is_no_hindrance(cluster):
+@pytest.mark.parametrize("which", ["data folder", "socket"])
+def test_a_stale_pid_file_whose_pid_another_program_has_is_no_hindrance(cluster, runner, which):
     cluster.kill()
-    for path in (cluster.data / "postmaster.pid", cluster.sockets / f".s.PGSQL.{cluster.port}.lock"):
-        lines = path.read_text().splitlines()
-        path.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    lock = {
+        "data folder": cluster.data / "postmaster.pid",
+        "socket": cluster.sockets / f".s.PGSQL.{cluster.port}.lock",
+    }[which]
+    # Another program of the same user: Postgres takes no notice of a stranger's.
+    program = subprocess.Popen(["sleep", "60"], cwd="/", **runner.spawn())
+    try:
+        lines = lock.read_text().splitlines()
+        lock.write_text("\n".join([str(program.pid), *lines[1:]]) + "\n")
 
-    cluster.start()
+        cluster.start()
 
-    assert scalar(cluster, "SELECT 1") == 1
+        assert scalar(cluster, "SELECT 1") == 1
+        assert program.poll() is None
+    finally:
+        program.kill()
+        program.wait()
 
 
 def test_a_port_that_another_program_has_is_named(cluster):

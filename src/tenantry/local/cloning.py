@@ -70,7 +70,8 @@ def clone_cluster(parent: Cluster, target_data: Path) -> CloneReport:
     except BaseException as problem:
         shutil.rmtree(target_data, ignore_errors=True)
         if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise _disk_full(target_data) from problem
+            free = shutil.disk_usage(target_data.parent).free
+            raise DiskFullError(target_data, needed=read_tree(parent.data).room, free=free) from problem
         if isinstance(problem, (OSError, psycopg.Error)):
             raise CloneError(
                 parent.data,
@@ -78,10 +79,6 @@ def clone_cluster(parent: Cluster, target_data: Path) -> CloneReport:
                 way_out="see that the parent runs, and clone it again",
             ) from problem
         raise
-
-
-def _disk_full(target: Path) -> DiskFullError:
-    return DiskFullError(target, needed=1 << 20, free=shutil.disk_usage(target.parent).free)
 
 
 def _clone_stopped(parent: Cluster, target: Path) -> CloneReport:

@@ -27,7 +27,6 @@ Method = Literal["reflink", "copy"]
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _CANNOT_SHARE = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS})
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BLOCK = 4096
 _CHUNK = 1 << 30
 
@@ -123,7 +122,7 @@ def copy_tree(tree: Tree, source: Path, target: Path, runner: Runner) -> Method:
     """Copy *tree* from *source* to *target*, which is an empty folder, and return how.
 
     Files share their blocks where the file system can. A file that is gone is passed over: a server dropped it, and
-    its WAL says so. Raises `DiskFullError`, before anything is written if it can be foreseen.
+    its WAL says so. Raises `DiskFullError` before anything is written where a copy would find no room.
     """
     method: Method = "reflink" if _shares_blocks(source, target) else "copy"
     if method == "copy":
@@ -132,16 +131,11 @@ def copy_tree(tree: Tree, source: Path, target: Path, runner: Runner) -> Method:
             raise DiskFullError(target, needed=tree.room, free=free)
     owner = (runner.uid, runner.gid) if runner.drops else None
     from_, to = f"{source}/", f"{target}/"
-    try:
-        for folder in tree.folders:
-            (target / folder).mkdir(mode=0o700)
-            give(target / folder, runner)
-        for path, _ in tree.files:
-            _copy_file(from_ + path, to + path, owner=owner, share=method == "reflink", steady=path == _CONTROL)
-    except OSError as problem:
-        if problem.errno in _DISK_FULL:
-            raise DiskFullError(target, needed=tree.room, free=_free(target)) from problem
-        raise
+    for folder in tree.folders:
+        (target / folder).mkdir(mode=0o700)
+        give(target / folder, runner)
+    for path, _ in tree.files:
+        _copy_file(from_ + path, to + path, owner=owner, share=method == "reflink", steady=path == _CONTROL)
     return method
 
 
