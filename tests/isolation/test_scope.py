@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tenantry import NoTenantError, TenantChangedError, tenant_scope
 from tenantry.core.errors import UsageError
-from tenantry.session.errors import AutocommitError, TransactionOpenError, TwoPhaseError, UserChangedError
+from tenantry.session.errors import AutocommitError, TransactionOpenError, UserChangedError
 from tenantry.session.sqlalchemy import protect
 from tests.plugins.shop import ACME, BOLT, Document, Driver, Shop
 
@@ -231,14 +231,28 @@ def test_a_transaction_that_outlives_its_scope_is_refused(driver: Driver):
         driver.session(work)
 
 
-def test_a_transaction_that_began_round_the_guard_is_refused(driver: Driver):
-    def work(conn: Connection) -> None:
-        with conn.begin():
-            conn.info.clear()
+def test_a_transaction_that_began_before_the_guard_is_refused(shop: Shop):
+    engine = create_engine(shop.database.url(shop.app, "psycopg"))
+
+    with engine.connect() as conn, conn.begin():
+        protect(engine)
+        with tenant_scope(ACME), pytest.raises(TransactionOpenError):
             conn.execute(text(ALL))
 
-    with tenant_scope(ACME), pytest.raises(TransactionOpenError):
-        driver.connection(work)
+    engine.dispose()
+
+
+def test_a_connection_detached_from_its_pool_is_guarded_as_well(shop: Shop):
+    engine = protect(create_engine(shop.database.url(shop.app, "psycopg")))
+
+    with engine.connect() as conn:
+        conn.detach()
+        with tenant_scope(ACME):
+            rows = conn.scalars(text(ALL)).all()
+        with tenant_scope(BOLT), pytest.raises(TenantChangedError):
+            conn.scalars(text(ALL))
+
+    assert rows == [ACME]
 
 
 def test_one_session_serves_two_tenants_in_turn_where_it_holds_no_objects(driver: Driver):
@@ -270,9 +284,40 @@ def test_an_autocommit_engine_is_refused(shop: Shop):
     engine.dispose()
 
 
-def test_two_phase_is_refused(driver: Driver):
-    with tenant_scope(ACME), pytest.raises(TwoPhaseError, match="begin"):
-        driver.session(by_text, twophase=True)
+def test_a_two_phase_transaction_carries_the_tenant(driver: Driver):
+    def work(conn: Connection) -> list[Any]:
+        with conn.begin_twophase() as transaction:
+            rows = list(conn.scalars(text(ALL)))
+            transaction.rollback()  # to prepare it needs max_prepared_transactions, which is 0 by default
+        return rows
+
+    with tenant_scope(ACME):
+        rows = driver.connection(work)
+
+    assert rows == [ACME]
+
+
+def test_a_refused_statement_leaves_the_connection_usable(driver: Driver):
+    def work(conn: Connection) -> list[Any]:
+        with pytest.raises(NoTenantError):
+            conn.execute(text(ALL))
+        with pytest.raises(NoTenantError):
+            conn.exec_driver_sql(ALL)
+        with tenant_scope(ACME):
+            return list(conn.scalars(text(ALL)))
+
+    assert driver.connection(work) == [ACME]
+
+
+def test_a_transaction_belongs_to_the_scope_that_it_began_in(driver: Driver):
+    def work(conn: Connection) -> None:
+        with tenant_scope(ACME):
+            conn.begin()
+        with tenant_scope(BOLT):
+            conn.execute(text(ALL))
+
+    with pytest.raises(TenantChangedError):
+        driver.connection(work)
 
 
 def test_an_engine_made_from_a_protected_one_is_protected(shop: Shop):

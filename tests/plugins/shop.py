@@ -85,7 +85,7 @@ class Shop:
     def rows(self, table: str = "documents") -> list[tuple[Any, ...]]:
         """What is really in *table*, whoever owns it."""
         with self.admin() as conn:
-            query = sql.SQL("SELECT * FROM shop.{} ORDER BY tenant_id, id").format(sql.Identifier(table))
+            query = sql.SQL("SELECT * FROM shop.{} ORDER BY 1, 2").format(sql.Identifier(table))
             return conn.execute(query).fetchall()
 
     def tenants_in(self, table: str) -> list[UUID]:
@@ -114,6 +114,7 @@ def shop(database: Database) -> Shop:
     documents = {ACME: uuid4(), BOLT: uuid4()}
     with psycopg.connect(database.admin_dsn) as conn:
         conn.execute(SCHEMA)
+        conn.execute(sql.SQL("ALTER SCHEMA shop OWNER TO {}").format(sql.Identifier(owner)))
         for table in TABLES:
             name = sql.Identifier("shop", table)
             conn.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(name, sql.Identifier(owner)))

@@ -14,7 +14,7 @@ from tenantry.session.errors import UserChangedError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Context", "check_same", "current_context", "current_tenant", "current_user", "tenant_scope"]
+__all__ = ["Context", "check_same", "current_context", "current_tenant", "current_user", "open_context", "tenant_scope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,18 @@ def tenant_scope(tenant: Tenant | TenantId, *, user: object = None) -> Generator
         _innermost.set(_open_scope())
 
 
+def open_context() -> Context | None:
+    """The tenant and user of the innermost scope, or None outside any."""
+    scope = _open_scope()
+    return None if scope is None else scope.context
+
+
 def current_context() -> Context:
     """The tenant and user of the innermost scope. Raises `NoTenantError` outside any."""
-    scope = _open_scope()
-    if scope is None:
+    context = open_context()
+    if context is None:
         raise NoTenantError
-    return scope.context
+    return context
 
 
 def current_tenant() -> Tenant:
@@ -84,8 +90,8 @@ def current_tenant() -> Tenant:
 
 def current_user() -> str | None:
     """The user of the innermost scope, or None."""
-    scope = _open_scope()
-    return None if scope is None else scope.context.user
+    context = open_context()
+    return None if context is None else context.user
 
 
 def check_same(began_for: Context, now: Context) -> None:

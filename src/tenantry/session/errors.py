@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry.core.errors import TenantContextError
 
-__all__ = ["AutocommitError", "TenantTypeError", "TransactionOpenError", "TwoPhaseError", "UserChangedError"]
+__all__ = ["AutocommitError", "TenantTypeError", "TransactionOpenError", "UserChangedError"]
 
 
 class AutocommitError(TenantContextError):
@@ -15,16 +15,6 @@ class AutocommitError(TenantContextError):
             "this connection is in AUTOCOMMIT, where no transaction can carry the tenant: leave out "
             '`isolation_level="AUTOCOMMIT"`, and make an engine of its own, without `protect`, for what cannot run '
             "in a transaction"
-        )
-
-
-class TwoPhaseError(TenantContextError):
-    """A two-phase transaction was about to begin; its tenant could not be sent in its first round trip."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "two-phase transactions carry no tenant here: leave out `twophase=True` and use `begin()`, "
-            "or an engine of their own without `protect`"
         )
 
 

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 from tenantry.core.errors import TenantChangedError
 from tenantry.session.context import Context, current_tenant
-from tenantry.session.dml import find_column, is_sql, tenant_column
-from tenantry.session.writes import check_value
+from tenantry.session.dml import find_column, tenant_column
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
     from sqlalchemy.orm import SessionTransaction
 
     from tenantry.core.tenant import Tenant
 
-__all__ = ["ENTERED", "Entered", "listen"]
-
-ENTERED = "tenantry.entered"
-"""Where a connection's `info` says what its transaction carries."""
+__all__ = ["Transaction", "check_objects", "listen", "open_on"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """What a transaction carries, and whose objects the session that began it still holds, if any."""
+@dataclass(slots=True)
+class Transaction:
+    """A transaction of a protected engine: whose it is, whether Postgres was told, and what its session holds.
 
-    context: Context
+    `context` is None until there is a scope, `held` until a session takes part.
+    """
+
     tenant_column: str
-    objects_of: Tenant | None = None
+    context: Context | None
+    sent: bool = False
+    held: Any = None
+
+
+open_on: WeakKeyDictionary[Connection, Transaction] = WeakKeyDictionary()
+"""The transaction that is open on a connection of a protected engine."""
 
 
 def listen() -> None:
@@ -43,38 +47,43 @@ def listen() -> None:
         event.listen(Mapper, "before_insert", _fill)
 
 
+def check_objects(held: Any, tenant: Tenant) -> None:
+    """Refuse *tenant* where *held*, a session's guarded identity map, has objects of another.
+
+    Raises `TenantChangedError`.
+    """
+    if not held:
+        held.tenant = tenant
+    elif held.tenant != tenant:
+        raise TenantChangedError(began_for=held.tenant, now=tenant)
+
+
 def _fill(mapper: Mapper[Any], connection: Connection, target: object) -> None:
-    """Give a new object its tenant, so that it carries it after the flush without a query."""
-    entered: Entered | None = connection.info.get(ENTERED)
-    if entered is None:
+    """Give a new object its tenant, so that it carries it after the flush without a query.
+
+    Whether one that it names is the scope's, the engine checks with the statement.
+    """
+    transaction = open_on.get(connection)
+    if transaction is None:
         return
-    tenant = entered.context.tenant
     for table in mapper.tables:
-        column = find_column(table, entered.tenant_column)
+        column = find_column(table, transaction.tenant_column)
         if column is None:
             continue
         try:
             key = mapper.get_property_by_column(column).key  # pyright: ignore[reportArgumentType] - a table's columns are Column
         except UnmappedColumnError:
             continue
-        value = getattr(target, key)
-        about = tenant_column(table, column, entered.tenant_column)
-        if value is None:
-            setattr(target, key, about.value_for(tenant))
-        elif not is_sql(value):  # an SQL expression is the policy's to judge
-            check_value(about, value, tenant)
+        if getattr(target, key) is None:
+            own = tenant_column(table, column, transaction.tenant_column).value_for(current_tenant())
+            setattr(target, key, own)
 
 
-def _begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:  # noqa: ARG001 - SQLAlchemy's signature
-    """Note whose objects *session* holds: a transaction of another tenant is refused at its first statement."""
-    entered: Entered | None = connection.info.get(ENTERED)
-    if entered is None:
-        return
-    held = _guarded(session)
-    if not held:
-        held.tenant = entered.context.tenant
-    elif held.tenant != entered.context.tenant:
-        connection.info[ENTERED] = replace(entered, objects_of=held.tenant)
+def _begin(session: Session, session_transaction: SessionTransaction, connection: Connection) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+    """Let the engine know what *session* holds: its first statement for another tenant is refused."""
+    transaction = open_on.get(connection)
+    if transaction is not None:
+        transaction.held = _guarded(session)
 
 
 def _guarded(session: Session) -> Any:
@@ -95,9 +104,7 @@ def _guarded_class(identity_map: Any) -> Any:
     def get(self: Any, key: Any, default: Any = None) -> Any:
         found = identity_map.get(self, key, default)
         if found is not default:
-            now = current_tenant()
-            if now != self.tenant:
-                raise TenantChangedError(began_for=self.tenant, now=now)
+            check_objects(self, current_tenant())
         return found
 
     return type("TenantIdentityMap", (identity_map,), {"get": get})

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tenantry.core.errors import TenantChangedError, UsageError
+from tenantry.core.errors import UsageError
 from tenantry.core.names import TENANT_COLUMN
 from tenantry.session import orm
-from tenantry.session.context import check_same, current_context
+from tenantry.session.context import check_same, current_context, open_context
 from tenantry.session.dml import check_nested, prepare
-from tenantry.session.errors import AutocommitError, TransactionOpenError, TwoPhaseError
+from tenantry.session.errors import AutocommitError, TransactionOpenError
 from tenantry.session.statements import enter_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
+
+    from tenantry.session.context import Context
 
 __all__ = ["protect"]
 
@@ -39,32 +40,13 @@ class _Guard:
 
     tenant_column: str
 
-    def begin(self, conn: Connection) -> None:
-        """Send the context as the first statement of a transaction that is about to begin."""
-        context = current_context()
-        dbapi = conn.connection
-        if conn.dialect.detect_autocommit_setting(dbapi.dbapi_connection):  # pyright: ignore[reportArgumentType] - it is connected here
-            raise AutocommitError
-        query, params = enter_tenant(
-            context.tenant, context.user, numeric=conn.dialect.paramstyle.startswith("numeric")
-        )
-        cursor = dbapi.cursor()
-        try:
-            cursor.execute(query, params)
-            cursor.close()
-        except BaseException as exc:
-            _fail(conn, exc, query)
-            raise
-        dbapi.info[orm.ENTERED] = orm.Entered(context, self.tenant_column)
+    def begin(self, conn: Connection, xid: object = None) -> None:  # noqa: ARG002 - of two-phase transactions
+        """Note whose transaction begins. It never raises: SQLAlchemy would let the connection begin no other."""
+        orm.open_on[conn] = orm.Transaction(self.tenant_column, open_context())
 
-    def begin_twophase(self, conn: Connection, xid: object) -> None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Refuse: psycopg begins such a transaction only on an idle connection, where no context was sent yet."""
-        raise TwoPhaseError
-
-    def end(self, conn: Connection) -> None:
-        """Forget the context, which Postgres drops with the transaction."""
-        if not conn.invalidated:
-            conn.info.pop(orm.ENTERED, None)
+    def end(self, conn: Connection, *xid: object) -> None:  # noqa: ARG002 - of two-phase transactions
+        """Forget the transaction, with which Postgres drops the context."""
+        orm.open_on.pop(conn, None)
 
     def before_execute(
         self,
@@ -89,33 +71,35 @@ class _Guard:
         context: Any,
         executemany: bool,  # noqa: ARG002, FBT001 - as above
     ) -> None:
-        """Refuse whatever does not belong to the tenant that the transaction began for."""
-        entered: orm.Entered | None = conn.info.get(orm.ENTERED)
-        now = current_context()
-        if entered is None:
+        """Refuse what does not belong to the transaction's tenant, and send the context before its first statement.
+
+        Sent from here, a failure is handled as one of the statement: what it leaves behind goes back to no pool.
+        """
+        transaction = orm.open_on.get(conn)
+        if transaction is None:
             raise TransactionOpenError
-        check_same(entered.context, now)
-        if entered.objects_of is not None and entered.objects_of != now.tenant:
-            raise TenantChangedError(began_for=entered.objects_of, now=now.tenant)
+        now = current_context()
+        check_same(transaction.context or now, now)
+        if transaction.held is not None:
+            orm.check_objects(transaction.held, now.tenant)
         compiled = getattr(context, "compiled", None)
         if getattr(compiled, "ctes", None):
             rows: list[dict[str, Any]] = context.compiled_parameters
             check_nested(
                 context.invoked_statement, rows[0] if rows else {}, tenant=now.tenant, column_name=self.tenant_column
             )
+        if not transaction.sent:
+            _send(conn, now)
+            transaction.context, transaction.sent = now, True
 
 
-def _fail(conn: Connection, exc: BaseException, query: str) -> None:
-    """Do what SQLAlchemy does when a statement fails: it does not watch over what a listener sends."""
-    errors = conn.dialect.loaded_dbapi.Error
-    known = isinstance(exc, errors)
-    if not known or conn.dialect.is_disconnect(exc, conn.connection, None):  # pyright: ignore[reportArgumentType] - the proxy has the driver's methods
-        # Cancelled or cut off half way: what the connection would answer next is not known.
-        conn.invalidate(exc)
-    if known:
-        raise DBAPIError.instance(
-            query, None, exc, errors, connection_invalidated=conn.invalidated, dialect=conn.dialect
-        ) from exc
+def _send(conn: Connection, context: Context) -> None:
+    if conn.dialect.detect_autocommit_setting(conn.connection.dbapi_connection):  # pyright: ignore[reportArgumentType] - it is connected here
+        raise AutocommitError
+    query, params = enter_tenant(context.tenant, context.user, numeric=conn.dialect.paramstyle.startswith("numeric"))
+    cursor = conn.connection.cursor()
+    cursor.execute(query, params)
+    cursor.close()
 
 
 _protected: WeakKeyDictionary[Engine, str] = WeakKeyDictionary()
@@ -126,7 +110,7 @@ def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN) -> _Engine:
 
     Call it before the engine is used; again changes nothing. Engines made from it by `execution_options()` are
     protected too. Each transaction carries the tenant and user of the scope it began in. In every table that has
-    *tenant_column*, inserts get the tenant where they name none. Two-phase transactions and AUTOCOMMIT are refused.
+    *tenant_column*, inserts get the tenant where they name none. AUTOCOMMIT is refused.
 
     Statements raise `NoTenantError`, `TenantChangedError`, `UserChangedError` or `ForeignTenantError` before anything
     is sent.
@@ -142,9 +126,9 @@ def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN) -> _Engine:
     _protected[sync] = tenant_column
     guard = _Guard(tenant_column)
     event.listen(sync, "begin", guard.begin)
-    event.listen(sync, "begin_twophase", guard.begin_twophase)
-    event.listen(sync, "commit", guard.end)
-    event.listen(sync, "rollback", guard.end)
+    event.listen(sync, "begin_twophase", guard.begin)
+    for end in ("commit", "rollback", "commit_twophase", "rollback_twophase"):
+        event.listen(sync, end, guard.end)
     event.listen(sync, "before_execute", guard.before_execute, retval=True)
     event.listen(sync, "before_cursor_execute", guard.before_cursor_execute)
     orm.listen()
