@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.plugins.engine",
     "tests.plugins.cli",
     "tests.plugins.postgres",
+    "tests.plugins.root",
     "tests.plugins.site",
     "tests.plugins.shop",
 ]

@@ -99,7 +99,7 @@ def test_nothing_is_left_of_a_cluster_that_could_not_be_made(new_cluster):
     assert [path for path in cluster.data.parent.iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.as_root
 def test_a_folder_that_the_runner_cannot_enter_is_named_before_anything_is_made(new_cluster, folder):
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
@@ -402,7 +402,7 @@ Cluster(data, {cluster.port}, binaries, runner, sockets, sys.argv[1]).start()
     assert scalar(cluster, "SELECT 1") == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hide a folder in a mount of its own")
+@pytest.mark.as_root
 def test_a_server_starts_where_the_system_has_no_time_zones(cluster, folder):
     cluster.stop()
     zones = Path("/usr/share/zoneinfo")

@@ -16,10 +16,8 @@ from tenantry.local.ports import free_port, is_free
 from tenantry.local.privileges import Runner, check_reachable, choose_runner, clean_environment
 from tenantry.local.wal import BackupLabel, State, format_lsn, parse_lsn, segments
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 
-
-@AS_ROOT
+@pytest.mark.as_root
 @pytest.mark.parametrize("name", ["nobody-has-this-name", "root"])
 def test_a_wanted_user_that_cannot_run_postgres_is_refused(name):
     with pytest.raises(RunnerMissingError, match=name):

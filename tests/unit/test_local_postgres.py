@@ -86,7 +86,7 @@ def test_tls_is_what_the_server_was_built_with(binaries):
     assert binaries.tls == ("--with-openssl" in libraries or "--with-ssl" in libraries)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that the user who runs Postgres cannot read")
+@pytest.mark.as_root
 def test_programs_that_the_runner_cannot_reach_are_copied_once(binaries, folder):
     hidden = folder / "hidden"
     hidden.mkdir(mode=0o700)
@@ -105,7 +105,7 @@ def test_programs_that_the_runner_cannot_reach_are_copied_once(binaries, folder)
     shutil.rmtree(hidden)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that the user who runs Postgres cannot read")
+@pytest.mark.as_root
 def test_a_copy_that_others_could_have_changed_is_refused(binaries, folder):
     hidden = folder / "hidden2"
     hidden.mkdir(mode=0o700)
@@ -125,7 +125,13 @@ def test_the_search_needs_no_environment(binaries, tmp_path):
         f"print(find_binaries(17, cache=Path({str(tmp_path)!r})).major)"
     )
 
-    answer = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert answer.stdout.strip() == "17"
 
