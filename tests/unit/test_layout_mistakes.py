@@ -147,6 +147,14 @@ BAD: dict[str, tuple[str, list[tuple[int, str]]]] = {
         f"{HEAD}[apps.a.environments]\nb-c = {{}}\n[apps.a-b.environments]\nc = {{}}",
         [(4, "apps.a.environments.b-c"), (6, "apps.a-b.environments.c")],
     ),
+    "two names for one branch but for case": (
+        f"{HEAD}[apps.a.environments]\nb-c = {{}}\n[apps.A-b]\nschema = 's'\n[apps.A-b.environments]\nc = {{}}",
+        [(4, "apps.a.environments.b-c"), (5, "apps.A-b"), (8, "apps.A-b.environments.c")],
+    ),
+    "two schemas that cannot be read": (
+        f"{HEAD}[apps.a]\nschema = 1\n[apps.b]\nschema = 1",
+        [(4, "apps.a.schema"), (6, "apps.b.schema")],
+    ),
     "a parent that is not there": (
         f"{APP}prod = {{}}\ndev = {{ parent = 'prd' }}",
         [(5, "apps.a.environments.dev.parent")],
@@ -255,6 +263,7 @@ def test_no_mistake_hides_another_one(case, tmp_path):
         (f"{APP}x={{parent='y'}}\ny={{parent='z'}}\nz={{parent='x'}}", 4, "x → y → z → x"),
         (f"{HEAD}[apps.a]\nmigrations={{kind='drizzle',path='.'}}", 4, "drizzle migrations are not supported yet"),
         (f"{HEAD}postgres = '17'", 3, "is a string, not an integer; write it as `postgres = 17`"),
+        (f"{HEAD}postgres = true", 3, "is a boolean, not an integer"),
         (f"{HEAD}postgres = 13", 3, "use one from 14 to 18"),
         (f"{HEAD}[apps.a]\nschema='s'\n[apps.b]\nschema='s'", 6, "'s' is the schema of apps.a as well"),
         (f"{HEAD}[apps.a]\nmigrations={{kind='alembic',path='f'}}", 4, "'f' is not a folder"),

@@ -106,6 +106,8 @@ EXPOSED = [
     f"host=db password={SECRET} user=ann",
     f"napi_{SECRET}",
     f"npg_{SECRET}",
+    f"postgresql://long:{SECRET}{'x' * 80}@db",
+    f"npg_{SECRET}{'x' * 30}",  # a schema whose role's name is too long
 ]
 PLACES = {
     "a name": ("[project]\nname = '{}'\n", 2, "project.name"),
@@ -124,6 +126,8 @@ PLACES = {
     "a default branch": (HEAD + "[branches]\ndefault = '{}'\n", 4, "branches.default"),
     "a file with a mistake of syntax": (HEAD + "x = = 1\n# {}", 4, "text"),
     "the mistake of syntax itself": (HEAD + "x = {}", 3, "text"),
+    "a table that stands there twice": (HEAD + "[apps.'{0}']\n[apps.'{0}']", 3, "text"),
+    "an environment that is offered as a parent": (APP + "'{}' = {{}}\nb = {{ parent = 'x' }}", 4, None),
     "a key that stands there twice": (HEAD + "'{0}' = 1\n'{0}' = 1", 3, "text"),
 }
 
@@ -138,12 +142,25 @@ def test_a_credential_is_refused_wherever_it_stands_and_never_shown(place, crede
     assert SECRET not in repr(error) + str(error) + repr(error.mistakes)
     found = [(each.line, each.key) for each in error.mistakes if "password or an API key" in each.message]
     assert any(each[0] == line and key in {each[1], None} for each in found)
+    assert len({each[0] for each in found}) == len(found)
 
 
-def test_a_credential_that_is_written_with_escapes_is_found():
-    error = refused(HEAD + f'x = "postgresql:\\u002f/ann:{SECRET}\\u0040db"')
+def test_a_credential_in_a_text_of_several_lines_is_told_once():
+    error = refused(HEAD + f"x = '''\n\npostgresql://ann:{SECRET}@db'''")
 
-    assert "project.x: holds a password or an API key" in str(error)
+    assert str(error).count("password or an API key") == 1
+
+
+@pytest.mark.parametrize("text", ['x = "{}"', '"{}" = 1'])
+def test_a_credential_that_is_written_with_escapes_is_found(text):
+    error = refused(HEAD + text.format(f"postgresql:\\u002f/ann:{SECRET}\\u0040db"))
+
+    assert "holds a password or an API key" in str(error)
+    assert SECRET not in str(error)
+
+
+def test_a_long_value_is_cut_in_a_message():
+    assert len(str(refused(HEAD + f"[apps.a]\nschema = '{'S' * 5000}'"))) < 400
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def _parent_of(environment: Environment, app: App, default_branch: str) -> str |
     written = environment.parent
     if written is None or (written == environment.name == default_branch):
         return None
-    if written != environment.name and any(written == other.name for other in app.environments):
+    if any(written == other.name for other in app.environments):
         return written
     return None if written == default_branch else written
 
