@@ -129,8 +129,15 @@ class Hands:
             )
         )
         await self._client.wait_for_operations(made.operations)
-        self._project = ProjectId(made.project.id)
-        self._ids[step.branch] = BranchId(made.branch.id)
+        first = await self._first_of_its_name(made.project)
+        if first.id != made.project.id:
+            # Another apply, or one that was killed, was earlier. Ours is seconds old and empty.
+            await self._client.delete_project(made.project.id)
+        self._project = ProjectId(first.id)
+
+    async def _first_of_its_name(self, made: wire.Project) -> wire.Project:
+        twins = [each async for each in self._client.list_projects(search=made.name) if each.name == made.name]
+        return min(twins, key=lambda each: (each.created_at, each.id), default=made)
 
     async def _create_branch(self, step: CreateBranch) -> None:
         request = wire.BranchCreateRequest(

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from tenantry.neon.wire import Branch, Endpoint, Project
     from tenantry.secrets import Secrets
 
-__all__ = ["find_project", "observe", "owner_conninfo", "wake"]
+__all__ = ["find_project", "look_around", "observe", "owner_conninfo", "wake"]
+
+
+_MOVING = frozenset({"init", "resetting"})
+_UNDER_WAY = frozenset({"scheduling", "running", "cancelling"})
 
 
 async def find_project(client: NeonClient, name: str) -> Project | None:
@@ -67,7 +71,7 @@ async def observe(client: NeonClient, wanted: Wanted, secrets: Secrets) -> Actua
     project = await find_project(client, wanted.layout.project.name)
     if project is None:
         return Actual()
-    branches, endpoints = await asyncio.gather(_branches(client, project.id), _endpoints(client, project.id))
+    branches, endpoints = await look_around(client, project.id)
     look = _Look(client, wanted, secrets, names={branch.id: branch.name for branch in branches}, endpoints=endpoints)
     found = await asyncio.gather(*(look.at(branch) for branch in branches))
     seen = {branch.id: each for branch, each in zip(branches, found, strict=True)}
@@ -75,6 +79,20 @@ async def observe(client: NeonClient, wanted: Wanted, secrets: Secrets) -> Actua
         ProjectState(ProjectId(project.id), project.name, project.region_id, project.pg_version),
         tuple(_compare_owners(seen[branch.id], seen.get(branch.parent_id or "")) for branch in branches),
     )
+
+
+async def look_around(client: NeonClient, project_id: str) -> tuple[list[Branch], dict[str, Endpoint]]:
+    """Return the branches of a project, and their endpoints by the branch's id, once nothing is under way there.
+
+    An apply that was killed leaves its last request running in Neon.
+    """
+    branches, endpoints = await asyncio.gather(_branches(client, project_id), _endpoints(client, project_id))
+    moving = [each for each in (*branches, *endpoints.values()) if each.current_state in _MOVING or each.pending_state]
+    if not moving and any(branch.default for branch in branches):
+        return branches, endpoints
+    running = [each async for each in client.list_project_operations(project_id) if each.status in _UNDER_WAY]
+    await client.wait_for_operations(running)
+    return await asyncio.gather(_branches(client, project_id), _endpoints(client, project_id))
 
 
 async def _branches(client: NeonClient, project_id: str) -> list[Branch]:

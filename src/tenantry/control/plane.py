@@ -13,7 +13,7 @@ from tenantry.control.apply import Applied, Hands, carry_out
 from tenantry.control.branches import BranchNode, Reset, check_reset, grow_tree
 from tenantry.control.errors import NotAppliedError, UnknownEnvironmentError
 from tenantry.control.lock import hold_apply_lock
-from tenantry.control.observe import find_project, observe, owner_conninfo, wake
+from tenantry.control.observe import find_project, look_around, observe, owner_conninfo, wake
 from tenantry.control.plan import Plan, make_plan
 from tenantry.control.wanted import Wanted
 from tenantry.core.errors import StepFailedError
@@ -137,9 +137,12 @@ class ControlPlane:
         project = await find_project(self._client, self._layout.project.name)
         if project is None:
             raise NotAppliedError(f"project {self._layout.project.name}")
-        default = [branch.id async for branch in self._client.list_project_branches(project.id) if branch.default]
-        await wake(self._client, project.id, default[0], create=True)
-        lock = hold_apply_lock(await owner_conninfo(self._client, wanted, project.id, default[0]))
+        branches, _ = await look_around(self._client, project.id)
+        default = next((branch.id for branch in branches if branch.default), None)
+        if default is None:
+            raise NotAppliedError(f"the default branch of project {project.name}")
+        await wake(self._client, project.id, default, create=True)
+        lock = hold_apply_lock(await owner_conninfo(self._client, wanted, project.id, default))
         await asyncio.to_thread(lock.__enter__)
         try:
             yield
