@@ -112,6 +112,13 @@ def test_a_folder_that_the_runner_cannot_enter_is_named_before_anything_is_made(
     assert list(closed.iterdir()) == []
 
 
+def test_every_file_of_a_cluster_is_the_runners_and_closed_to_others(cluster, runner):
+    everything = [cluster.data, *cluster.data.rglob("*")]
+
+    assert {path.stat().st_uid for path in everything} == {runner.uid}
+    assert {path.stat().st_mode & 0o077 for path in everything} == {0}
+
+
 def test_every_way_in_asks_for_a_scram_password(cluster):
     with cluster.connect() as connection:
         rules = connection.execute("SELECT type, auth_method, error FROM pg_catalog.pg_hba_file_rules").fetchall()

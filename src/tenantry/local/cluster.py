@@ -277,6 +277,9 @@ def hold(cluster: Cluster) -> Generator[None]:
     except (FileNotFoundError, NotADirectoryError) as problem:
         raise ClusterNotThereError(cluster.data) from problem
     try:
+        if cluster.runner.drops:
+            # `pg_basebackup` reads every file of the folder, as the user who runs Postgres.
+            os.fchown(descriptor, cluster.runner.uid, cluster.runner.gid)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
