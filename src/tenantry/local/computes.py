@@ -87,11 +87,11 @@ class Computes:
         A sleeper is woken on a port of the moment, so that nobody can connect to what is not offered.
         """
         endpoint = self.endpoint_of(branch)
-        if endpoint is not None:
+        if endpoint is not None and endpoint.active:
             cluster = self.cluster(project, branch.directory, port=endpoint.port)
-            if cluster.running:
-                yield cluster
-                return
+            cluster.start()  # does nothing unless its postmaster was killed meanwhile
+            yield cluster
+            return
         with self.port() as port, started(self.cluster(project, branch.directory, port=port)) as cluster:
             yield cluster
 

@@ -130,8 +130,8 @@ class Engine:
         key = api_key or _kept_key(store)
         computes = Computes(clusters, _socket_folder(data, store, runner), store=store, runner=runner, find=find)
         engine = cls(data, api_key=key, store=store, computes=computes, operations=Operations(store), lock=lock)
-        recover(store, computes)
         engine.announce(None)
+        recover(store, computes)
         return engine
 
     def announce(self, api: str | None) -> None:

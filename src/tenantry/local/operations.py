@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from tenantry.core.errors import EnvironmentProblem, TenantryError
 from tenantry.local.naming import new_operation_id
 from tenantry.local.records import OperationRecord
@@ -156,7 +158,7 @@ class Mutation:
             return
         try:
             self._undo.close()
-        except (TenantryError, OSError):
+        except (TenantryError, OSError, psycopg.Error):
             log.exception("undoing a change of project %s failed too", self._project_id)
         failed = min(max(self._current, 0), len(self._records) - 1)
         at = now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tenantry.local import views
@@ -76,6 +77,9 @@ def restore(
             logical_size=made.bytes,
             restored_from=plan.source.id,
             last_reset_at=at,
+            expires_at=None
+            if branch.ttl_interval_seconds is None
+            else at + timedelta(seconds=branch.ttl_interval_seconds),
             state_changed_at=views.now(),
             updated_at=views.now(),
         )
