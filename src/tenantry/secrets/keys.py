@@ -76,7 +76,7 @@ class Secrets:
     def password(self, project: ProjectId, branch: BranchId, role: str) -> str:
         """Return the password of *role* on *branch*: 43 characters of base64url, 256 bits, the same every time."""
         # NUL stands in no id and no role name, so no two triples make the same message.
-        message = "\x00".join(("tenantry password 1", project, branch, role)).encode()
+        message = f"tenantry password 1\x00{project}\x00{branch}\x00{role}".encode()
         digest = hmac.new(self._master, message, hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
