@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tenantry import NoTenantError, TenantChangedError, tenant_scope
+from tenantry import ForeignTenantError, NoTenantError, TenantChangedError, tenant_scope
 from tests.plugins.shop import ACME, BOLT, Document, Driver, Shop
 
 
@@ -101,6 +101,41 @@ def test_a_session_that_let_its_objects_go_serves_the_next_tenant(
     foreign, own = driver.session(work)
 
     assert (foreign, own.title) == (None, f"of {BOLT}")
+
+
+def detached(session: Session, key: Any) -> Document:
+    document = session.get(Document, key)
+    assert document is not None
+    session.commit()
+    session.refresh(document)
+    session.expunge_all()
+    session.commit()
+    return document
+
+
+@pytest.mark.parametrize("first", [None, "SELECT 1"], ids=["a fresh session", "a used session"])
+def test_an_object_from_another_session_is_taken_for_its_own_tenant_only(driver: Driver, shop: Shop, first: str | None):
+    with tenant_scope(ACME):
+        document = driver.session(lambda session: detached(session, shop.documents[ACME]))
+
+    def change(session: Session) -> None:
+        if first:
+            session.execute(text(first))
+        session.add(document)
+        document.title = "changed"
+        session.flush()
+        session.commit()
+        session.expunge_all()
+
+    with tenant_scope(BOLT), pytest.raises(ForeignTenantError):
+        driver.session(change)
+    unchanged = shop.rows()
+    with tenant_scope(ACME):
+        document = driver.session(lambda session: detached(session, shop.documents[ACME]))
+        driver.session(change)
+
+    assert "changed" not in {title for _, _, title in unchanged}
+    assert "changed" in {title for _, _, title in shop.rows()}
 
 
 def test_a_session_of_the_callers_own_class_is_guarded_as_well(driver: Driver, shop: Shop):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, select, text
+from sqlalchemy import Connection, create_engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
@@ -237,6 +237,28 @@ def test_a_transaction_that_began_before_the_guard_is_refused(shop: Shop):
     with engine.connect() as conn, conn.begin():
         protect(engine)
         with tenant_scope(ACME), pytest.raises(TransactionOpenError):
+            conn.execute(text(ALL))
+
+    engine.dispose()
+
+
+def test_a_connection_on_which_no_transaction_could_begin_sends_nothing(shop: Shop):
+    engine = create_engine(shop.database.url(shop.app, "psycopg"))
+    failing: list[bool] = []
+
+    @event.listens_for(engine, "begin")
+    def fail(conn: Connection) -> None:
+        if failing:
+            raise RuntimeError
+
+    protect(engine)
+    with tenant_scope(ACME), engine.connect() as conn:
+        conn.execute(text(ALL))
+        conn.commit()
+        failing.append(True)
+        with pytest.raises(RuntimeError):
+            conn.execute(text(ALL))
+        with pytest.raises(TransactionOpenError):  # SQLAlchemy begins no other one on it
             conn.execute(text(ALL))
 
     engine.dispose()

@@ -1,7 +1,4 @@
-"""The tenant scope for plain psycopg 3: `tenant_transaction` and, for its async connections, the same with `async`.
-
-What is to be done is decided in `_enter`, and the two context managers do it.
-"""
+"""The tenant scope for plain psycopg 3: `tenant_transaction` and, for its async connections, the same with `async`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The tenant scope for SQLAlchemy: `protect(engine)` covers Session, AsyncSession and Core connections.
 
-Listeners on the engine see every transaction and every statement that goes through it, so no path round them is left:
-flushes, bulk operations, `session.connection()`, streams, refreshes and text alike. What they decide stands in
-`context`, `statements` and `dml`.
+Listeners on the engine see every transaction and every statement that SQLAlchemy sends through it: flushes, bulk
+operations, `session.connection()`, streams, refreshes and text alike. What they decide stands in `context`,
+`statements` and `dml`. The driver's own connection, `conn.connection`, they do not see; there the database refuses.
 """
 
 from __future__ import annotations
