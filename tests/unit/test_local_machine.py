@@ -12,6 +12,7 @@ import pytest
 from tenantry.local import processes
 from tenantry.local.copying import Tree, copy_tree, is_taken, read_tree
 from tenantry.local.errors import DiskFullError, RunnerMissingError, UnreachableFolderError
+from tenantry.local.folders import make_data_folder
 from tenantry.local.ports import free_port, is_free
 from tenantry.local.privileges import Runner, check_reachable, choose_runner, clean_environment
 from tenantry.local.wal import BackupLabel, State, format_lsn, parse_lsn, segments
@@ -199,6 +200,13 @@ def test_a_tree_lists_folders_before_what_is_in_them(tmp_path):
 @pytest.fixture
 def owner() -> Runner:
     return Runner(os.getuid(), os.getgid(), "me", drops=False)
+
+
+def test_a_data_folder_is_closed_to_others_and_nothing_is_left_beside_it(tmp_path, owner):
+    make_data_folder(tmp_path / "branches" / "one", owner)
+
+    assert [path.name for path in (tmp_path / "branches").iterdir()] == ["one"]
+    assert (tmp_path / "branches" / "one").stat().st_mode & 0o777 == 0o700
 
 
 def test_positions_are_read_and_written_as_postgres_does():
