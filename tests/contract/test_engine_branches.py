@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from tenantry.local.processes import postmaster_of
 from tests.plugins.engine import Api, Project, make_project
 
 
@@ -65,7 +66,9 @@ def test_a_branch_of_a_branch_that_never_ran_has_its_rows(project: Project):
     child = project.fork(parent=asleep)
 
     assert child.sql("SELECT a FROM t") == [(1,)]
-    assert project.api.get(f"{asleep.path}/endpoints")["endpoints"] == []
+    assert project.api.engine is not None
+    (cluster,) = project.api.engine.computes.folder.glob(f"{asleep.id}.*")
+    assert postmaster_of(cluster) is None
 
 
 @pytest.mark.parametrize("name", ["x", "Ünïcödé ☃ 分支", "a/b?c=d#e", "x" * 256, "'; DROP TABLE t; --"])

@@ -321,3 +321,20 @@ def test_an_endpoints_port_belongs_to_it_alone(store: Store):
         writer.insert(replace(endpoint, id=EndpointId("ep-2"), branch_id=BranchId("br-one")))
     with pytest.raises(sqlite3.IntegrityError), store.write() as writer:
         writer.insert(replace(endpoint, id=EndpointId("ep-2"), port=2))
+
+
+def test_a_change_is_undone_even_where_its_failure_cannot_be_recorded(store: Store):
+    undone: list[str] = []
+
+    def work() -> None:
+        with Operations(store).mutation(P) as mutation:
+            mutation.plan([Step("create_branch")])
+            mutation.undo(lambda: undone.append("clone"))
+            with mutation.step():
+                store._connection.execute("PRAGMA query_only = ON")
+                raise EnvironmentProblem("no room", way_out="make some")
+
+    with pytest.raises(EnvironmentProblem, match="no room"):
+        work()
+
+    assert undone == ["clone"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -160,6 +161,13 @@ class Mutation:
             self._undo.close()
         except (TenantryError, OSError, psycopg.Error):
             log.exception("undoing a change of project %s failed too", self._project_id)
+        try:
+            self._record_failure(exc)
+        except sqlite3.Error:
+            # The next engine declares them failed.
+            log.exception("the failure of a change of project %s could not be recorded", self._project_id)
+
+    def _record_failure(self, exc: BaseException) -> None:
         failed = min(max(self._current, 0), len(self._records) - 1)
         at = now()
         with self._store.write() as writer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -220,6 +221,10 @@ def error_answer(request: Request, exc: Exception) -> Response:
         case EnvironmentProblem():
             status, code, message = 500, "", str(exc)
             log.warning("request %s failed: %s", request_id, exc)
+        case sqlite3.Error():
+            status, code = 500, ""
+            message = f"the engine's store refused the change ({exc}): see that its disk has room, and try again"
+            log.warning("request %s failed: %s", request_id, message)
         case psycopg.Error():
             status, code = 500, ""
             message = f"Postgres refused the change: {exc.diag.message_primary or exc}"
