@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["as_json", "console", "error", "note", "progress", "table", "tree"]
 
-console = Console(highlight=False, soft_wrap=True)
+PIPED_WIDTH = 120
+"""How wide tables are where there is no terminal to measure."""
+
+console = Console(
+    highlight=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH,
+)
 _stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -67,14 +75,14 @@ def tree(labels: Mapping[str, str], children: Mapping[str | None, Sequence[str]]
 def progress(what: str, *, shown: bool = True) -> Generator[Callable[[int, int, str], Any]]:
     """Show a bar on standard error; the callback takes how many are done, of how many, and what comes now.
 
-    Where standard error is no terminal each step is a line.
+    A total of 0 says that nobody counts. Where standard error is no terminal each step is a line.
     """
     if not shown:
         yield lambda _done, _total, _label: None
     elif not _stderr.is_terminal:
 
         def line(done: int, total: int, label: str) -> None:
-            _stderr.print(f"{done}/{total} {label}", markup=False)
+            _stderr.print(f"{done}/{total} {label}" if total else label, markup=False)
 
         yield line
     else:
@@ -83,6 +91,6 @@ def progress(what: str, *, shown: bool = True) -> Generator[Callable[[int, int, 
             task = bar.add_task(what, total=None)
 
             def move(done: int, total: int, label: str) -> None:
-                bar.update(task, completed=done, total=total, description=label)
+                bar.update(task, completed=done, total=total or None, description=label)
 
             yield move

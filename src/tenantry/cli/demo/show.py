@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tenantry.cli.branches import print_tree
 from tenantry.cli.output import console, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from tenantry.cli.demo.result import DemoResult
     from tenantry.proof.report import Attempt, Report
@@ -28,11 +29,9 @@ def show(result: DemoResult) -> None:
     ]
     console.print()
     table(("branch", "tenant", "table", "sees", "of its share"), rows, title="What each tenant sees")
-    for branch, report in result.reports.items():
-        console.print()
-        _attempts(f"Trying to reach one tenant from another on {branch}", report)
     console.print()
-    _attempts(f"The same without row security of {result.control_opened}, so the check is real", result.control)
+    _attempts({**result.reports, "control": result.control})
+    console.print(f"The control: row security taken off {result.control_opened}, to show that the check is real")
     reset = result.reset
     gone = sorted(set(reset.columns_before) - set(reset.columns_after))
     console.print(
@@ -47,16 +46,27 @@ def show(result: DemoResult) -> None:
     )
 
 
-def _attempts(title: str, report: Report) -> None:
-    table(("attempt", "times", "came of it", "how"), _grouped(report.attempts), title=title)
-
-
-def _grouped(attempts: Iterable[Attempt]) -> list[tuple[str, int, str, str]]:
-    """Attempts of one name and outcome as one row."""
-    groups: dict[tuple[str, str], list[Attempt]] = {}
-    for attempt in attempts:
-        groups.setdefault((attempt.name, attempt.outcome), []).append(attempt)
-    return [
-        (name, len(group), outcome, "; ".join(sorted({attempt.how for attempt in group})))
-        for (name, outcome), group in groups.items()
+def _attempts(reports: Mapping[str, Report]) -> None:
+    """Print the attempts, a row a kind, and what came of them in each report."""
+    outcomes: dict[str, dict[str, Counter[str]]] = {}
+    for place, report in reports.items():
+        for attempt in report.attempts:
+            outcomes.setdefault(_kind(attempt), {}).setdefault(place, Counter[str]())[attempt.outcome] += 1
+    rows = [
+        (
+            kind,
+            *(", ".join(f"{n} {outcome}" for outcome, n in places.get(place, Counter[str]()).items()) for place in reports),
+        )
+        for kind, places in outcomes.items()
     ]
+    table(("attempt", *reports), rows, title="Trying to reach one tenant from another")
+
+
+def _kind(attempt: Attempt) -> str:
+    """What was tried, in a few words. Attempts at the auth schema are at no tenant."""
+    if attempt.against:
+        return attempt.name
+    if attempt.table.startswith("role "):
+        return "become a stronger role"
+    schema = attempt.table.partition(".")[0]
+    return f"read a credential in {schema}" if attempt.name.startswith("read") else f"{attempt.name} in {schema}"
