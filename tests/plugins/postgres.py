@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 from urllib.parse import quote
 
 import pytest
 from psycopg import conninfo, sql
 
+from tenantry.local import processes
 from tenantry.local.cloning import clone_cluster
 from tenantry.local.cluster import HOST, Cluster, free_port
 from tenantry.local.postgres import Binaries, find_binaries
@@ -152,3 +153,36 @@ def database(postgres: Cluster) -> Iterator[Database]:
             connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
         for role in made:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def scalar(cluster: Cluster, query: LiteralString, *parameters: object, database: str = "postgres") -> Any:
+    """The first value of the first row that a query gives, or None."""
+    with cluster.connect(database) as connection:
+        row = connection.execute(query, parameters).fetchone()
+        return None if row is None else row[0]
+
+
+def pid_of(cluster: Cluster) -> int:
+    """The postmaster that runs a cluster."""
+    pid = processes.postmaster_of(cluster.data)
+    assert pid is not None
+    return pid
+
+
+@pytest.fixture
+def child(cluster: Cluster, new_cluster: Callable[[], Cluster]) -> Cluster:
+    """Where a clone of `cluster` may be made, with its parent's password."""
+    return replace(new_cluster(), superuser_password=cluster.superuser_password)
+
+
+def rows(cluster: Cluster, query: LiteralString = "SELECT a FROM t ORDER BY a") -> list[Any]:
+    """The first column of what a query gives."""
+    with cluster.connect() as connection:
+        return [row[0] for row in connection.execute(query)]
+
+
+def execute(cluster: Cluster, *statements: str) -> None:
+    """Execute statements as the superuser, each in a transaction of its own."""
+    with cluster.connect() as connection:
+        for statement in statements:
+            connection.execute(statement.encode())

@@ -2,15 +2,11 @@
 
 import contextlib
 import os
-import secrets
-import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,25 +14,8 @@ import pytest
 from tenantry.local import processes
 from tenantry.local.cloning import clone_cluster
 from tenantry.local.copying import Tree, copy_tree
-from tenantry.local.errors import CloneError, ClusterNotThereError, DiskFullError, FolderTakenError
 from tenantry.local.wal import State, format_lsn, read_control, segments
-
-
-@pytest.fixture
-def child(cluster, new_cluster):
-    """Where a clone of `cluster` may be made, with its parent's password."""
-    return replace(new_cluster(), superuser_password=cluster.superuser_password)
-
-
-def rows(cluster, query="SELECT a FROM t ORDER BY a"):
-    with cluster.connect() as connection:
-        return [row[0] for row in connection.execute(query)]
-
-
-def execute(cluster, *statements):
-    with cluster.connect() as connection:
-        for statement in statements:
-            connection.execute(statement)
+from tests.plugins.postgres import execute, rows
 
 
 class Writer(threading.Thread):
@@ -373,175 +352,3 @@ def test_the_control_file_is_read_as_pg_controldata_reads_it(cluster, binaries, 
     assert f"Latest checkpoint's TimeLineID:       {control.timeline}" in text
     assert "Database cluster state:               shut down\n" in text
     assert control.state == State.SHUT_DOWN
-
-
-def test_a_target_that_is_there_is_not_touched(cluster, child):
-    child.data.mkdir()
-    (child.data / "mine").write_text("keep")
-
-    with pytest.raises(FolderTakenError):
-        clone_cluster(cluster, child.data)
-
-    assert (child.data / "mine").read_text() == "keep"
-
-
-def test_a_parent_that_is_not_there_is_told(child, new_cluster):
-    with pytest.raises(ClusterNotThereError):
-        clone_cluster(new_cluster(), child.data)
-
-    assert not child.data.exists()
-
-
-def test_tablespaces_are_refused_with_the_way_out(cluster, child, folder, runner):
-    elsewhere = folder / secrets.token_hex(4)
-    elsewhere.mkdir(mode=0o700)
-    if runner.drops:
-        os.chown(elsewhere, runner.uid, runner.gid)
-    execute(cluster, f"CREATE TABLESPACE elsewhere LOCATION '{elsewhere}'")
-
-    with pytest.raises(CloneError, match="has tablespaces") as caught:
-        clone_cluster(cluster, child.data)
-
-    assert "SET TABLESPACE pg_default" in str(caught.value)
-    assert not child.data.exists()
-
-
-def test_nothing_is_left_of_a_clone_whose_parent_died(cluster, child, monkeypatch):
-    def copy_and_kill(*arguments):
-        method = copy_tree(*arguments)
-        cluster.kill()
-        return method
-
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", copy_and_kill)
-
-    with pytest.raises(CloneError) as caught:
-        clone_cluster(cluster, child.data)
-
-    assert str(child.data) in str(caught.value)
-    assert cluster.superuser_password not in str(caught.value)
-    assert not child.data.exists()
-
-
-def test_nothing_is_left_of_a_clone_that_was_interrupted(cluster, child, monkeypatch):
-    def interrupt(*arguments):
-        copy_tree(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", interrupt)
-
-    with pytest.raises(KeyboardInterrupt):
-        clone_cluster(cluster, child.data)
-
-    assert not child.data.exists()
-    assert rows(cluster, "SELECT count(*) FROM pg_replication_slots") == [0]
-
-
-def test_a_file_that_cannot_be_copied_fails_the_clone_and_leaves_nothing(cluster, child):
-    (cluster.data / "base" / "a_link").symlink_to("/etc/passwd")
-
-    with pytest.raises(CloneError):
-        clone_cluster(cluster, child.data)
-
-    assert not child.data.exists()
-
-
-def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
-    folder.mkdir()
-    subprocess.run(["mount", *arguments, folder], check=True)
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-        folder.rmdir()
-
-
-@pytest.fixture
-def small_disk(folder) -> Iterator[Path]:
-    yield from mounted(folder / "small", "-t", "tmpfs", "-o", "size=16m", "none")
-
-
-@pytest.mark.as_root
-def test_a_disk_too_small_for_a_clone_is_told_before_and_left_as_it_was(cluster, small_disk):
-    target = small_disk / "clone"
-    used = shutil.disk_usage(small_disk).used
-
-    with pytest.raises(DiskFullError) as caught:
-        clone_cluster(cluster, target)
-
-    assert caught.value.path == target
-    assert caught.value.needed > 16 << 20 >= caught.value.free
-    assert f"{caught.value.free:,} are free" in str(caught.value)
-    assert not target.exists()
-    assert shutil.disk_usage(small_disk).used == used
-    assert cluster.running
-
-
-@pytest.mark.as_root
-def test_a_disk_that_fills_up_while_it_is_copied_to_is_told_too(cluster, small_disk, monkeypatch):
-    def with_no_sizes(tree, *arguments):
-        return copy_tree(Tree(tree.folders, tuple((path, 0) for path, _ in tree.files)), *arguments)
-
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", with_no_sizes)
-
-    with pytest.raises(DiskFullError) as caught:
-        clone_cluster(cluster, small_disk / "clone")
-
-    assert caught.value.path == small_disk / "clone"
-    assert caught.value.needed > 16 << 20
-    assert list(small_disk.iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def shared_blocks(folder) -> Iterator[Path]:
-    """A file system whose files can share blocks: XFS on a loop device."""
-    if shutil.which("mkfs.xfs") is None:
-        pytest.skip("XFS on a loop device wants mkfs.xfs: `apt-get install xfsprogs`")
-    image = folder / "xfs.img"
-    with image.open("wb") as file:
-        file.truncate(1 << 30)
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True)
-    yield from mounted(folder / "xfs", "-o", "loop", str(image))
-    image.unlink()
-
-
-@pytest.mark.as_root
-def test_where_files_can_share_blocks_a_clone_takes_next_to_no_room(cluster, child, shared_blocks):
-    execute(cluster, "CREATE TABLE t AS SELECT i AS a, repeat('x', 1000) AS filler FROM generate_series(1, 20000) i")
-    parent = replace(cluster, data=shared_blocks / "parent")
-    copied = clone_cluster(cluster, parent.data)
-    cluster.stop()
-    parent.start()
-    used = shutil.disk_usage(shared_blocks).used
-    clone = replace(child, data=shared_blocks / "clone")
-
-    shared = clone_cluster(parent, clone.data)
-
-    room = shutil.disk_usage(shared_blocks).used - used
-    clone.start()
-    assert (copied.method, shared.method) == ("copy", "reflink")
-    assert shared.bytes > 40 << 20
-    assert room < shared.bytes / 4
-    assert rows(clone, "SELECT count(*) FROM t") == [20_000]
-    execute(clone, "UPDATE t SET filler = ''")
-    assert rows(parent, "SELECT count(*) FROM t WHERE filler = ''") == [0]
-    clone.remove()
-    parent.remove()
-
-
-@pytest.mark.as_root
-def test_a_suspended_parent_is_cloned_by_reflink_as_well(cluster, child, shared_blocks):
-    parent = replace(cluster, data=shared_blocks / "suspended")
-    clone_cluster(cluster, parent.data)
-    cluster.stop()
-    parent.start()
-    parent.stop()
-    clone = replace(child, data=shared_blocks / "woken")
-
-    report = clone_cluster(parent, clone.data)
-    clone.start()
-
-    assert report.method == "reflink"
-    assert rows(clone, "SELECT 1") == [1]
-    clone.remove()
-    parent.remove()
