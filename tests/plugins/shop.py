@@ -93,6 +93,13 @@ class Shop:
             query = sql.SQL("SELECT tenant_id FROM shop.{} ORDER BY 1").format(sql.Identifier(table))
             return [tenant for (tenant,) in conn.execute(query)]
 
+    def start_again(self) -> None:
+        """Leave one document of each tenant, and no note."""
+        with self.admin() as conn:
+            conn.execute("TRUNCATE shop.documents, shop.notes")
+            for tenant, document in self.documents.items():
+                conn.execute("INSERT INTO shop.documents VALUES (%s, %s, %s)", [document, tenant, f"of {tenant}"])
+
     def drop_the_wall(self) -> None:
         with self.admin() as conn:
             for table in TABLES:
