@@ -17,7 +17,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tenantry.local.engine import Engine, EngineRunningError, running_engine
+from tenantry.local.engine import Engine, running_engine
+from tenantry.local.errors import EngineRunningError
 from tenantry.local.processes import postmaster_of
 from tenantry.local.store import Store
 from tests.plugins.engine import Branch, InProcess, Project, Serving, make_project

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.computes import Computes
+from tenantry.local.errors import EngineRunningError
 from tenantry.local.naming import new_api_key
 from tenantry.local.operations import Operations
 from tenantry.local.postgres import Binaries, find_binaries
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from tenantry.local.privileges import Runner
 
-__all__ = ["Engine", "EngineRunningError", "RunningEngine", "running_engine"]
+__all__ = ["Engine", "RunningEngine", "running_engine"]
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +41,6 @@ _SOCKETS = "sockets"
 _SOCKET_PATH_LIMIT = 103
 _DRAIN_SECONDS = 60.0
 _LOCK_SECONDS = 0.5
-
-
-class EngineRunningError(EnvironmentProblem):
-    """Another engine holds *data*. `pid` is its process, None if it cannot be told."""
-
-    def __init__(self, data: Path, pid: int | None) -> None:
-        super().__init__(
-            f"another engine (pid {pid or 'unknown'}) holds the data folder {data}",
-            way_out="use that one, stop it with `tenantry down`, or give another data folder",
-        )
-        self.data = data
-        self.pid = pid
 
 
 @dataclass(frozen=True, slots=True)

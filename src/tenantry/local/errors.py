@@ -1,4 +1,4 @@
-"""What this machine can lack when the local engine makes, starts, stops or clones a cluster.
+"""What this machine can lack when the local engine starts, and when it makes, starts, stops or clones a cluster.
 
 EnvironmentProblem
 ├── PostgresMissingError       no Postgres of the wanted major version was found
@@ -9,6 +9,8 @@ EnvironmentProblem
 ├── FolderTakenError           the folder for a new cluster is there already
 ├── SocketPathError            the folder for sockets has too long a path
 ├── ClusterNotThereError       the data folder holds no cluster
+├── EngineRunningError         another engine holds the data folder
+├── ApiPortTakenError          another program listens where the API was to be
 ├── ForeignRoleError           a role of this name was made by SQL, so the engine leaves it alone
 └── ClusterProblem             a program of Postgres failed; its last words are in `log`
     ├── InitError
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "ApiPortTakenError",
     "CloneError",
     "ClusterNotThereError",
     "ClusterProblem",
     "DiskFullError",
+    "EngineRunningError",
     "FolderTakenError",
     "ForeignRoleError",
     "InitError",
@@ -166,3 +170,27 @@ class StopError(ClusterProblem):
 
 class CloneError(ClusterProblem):
     """A cluster could not be cloned. Nothing of the clone was left."""
+
+
+class EngineRunningError(EnvironmentProblem):
+    """Another engine holds *data*. `pid` is its process, None if it cannot be told."""
+
+    def __init__(self, data: Path, pid: int | None) -> None:
+        super().__init__(
+            f"another engine (pid {pid or 'unknown'}) holds the data folder {data}",
+            way_out="use that one, stop it with `tenantry down`, or give another data folder",
+        )
+        self.data = data
+        self.pid = pid
+
+
+class ApiPortTakenError(EnvironmentProblem):
+    """The API was to be served on *port* of *host*, and another program listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"port {port} on {host} is taken by another program",
+            way_out="give another port, or 0 for any that is free",
+        )
+        self.host = host
+        self.port = port

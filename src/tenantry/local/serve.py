@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.app import API_PATH, create_app
+from tenantry.local.errors import ApiPortTakenError
 from tenantry.local.views import HOST
 
 if TYPE_CHECKING:
@@ -21,20 +21,9 @@ if TYPE_CHECKING:
 
     from tenantry.local.engine import Engine
 
-__all__ = ["ApiPortTakenError", "serve"]
+__all__ = ["serve"]
 
 _GRACE_SECONDS = 60
-
-
-class ApiPortTakenError(EnvironmentProblem):
-    """The API was to be served on *port*, and another program listens there."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(
-            f"port {port} on {HOST} is taken by another program",
-            way_out="give another port, or 0 for any that is free",
-        )
-        self.port = port
 
 
 def serve(engine: Engine, *, port: int = 0, ready: Callable[[str], None]) -> None:
@@ -84,7 +73,7 @@ def _listen(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError as exc:
         listener.close()
-        raise ApiPortTakenError(port) from exc
+        raise ApiPortTakenError(HOST, port) from exc
     return listener
 
 
