@@ -90,7 +90,7 @@ def test_extensions_come_before_any_child():
     steps = make_plan(WANTED, Actual()).steps
 
     first_child = next(n for n, step in enumerate(steps) if isinstance(step, CreateBranch))
-    assert any("create extension pgcrypto" in step.describe() for step in steps[:first_child])
+    assert any("create extension pgcrypto in public" in step.details() for step in steps[:first_child])
 
 
 def test_nothing_is_left_after_a_plan():
@@ -245,7 +245,8 @@ def test_a_table_that_no_wall_would_hold_shows_in_the_plan():
 
     (step,) = make_plan(WANTED, actual).steps
 
-    assert "REFUSED: table brands.notes has no column tenant_id" in step.describe()
+    assert any("REFUSED: table brands.notes has no column tenant_id" in each for each in step.details())
+    assert "1 REFUSAL" in step.describe()
 
 
 def test_a_step_is_described_in_words_and_in_json():

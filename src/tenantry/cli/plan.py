@@ -77,8 +77,10 @@ def _print_plan(planned: Plan) -> None:
 
     for warning in planned.warnings:
         note(f"warning: {warning}")
+    numbered = enumerate(planned.steps, 1)
     if planned.steps:
-        table(("", "branch", "step"), ((n, s.branch, s.describe()) for n, s in enumerate(planned.steps, 1)))
+        rows = ((n, s.branch, "\n".join((s.describe(), *(f"- {each}" for each in s.details())))) for n, s in numbered)
+        table(("", "branch", "step"), rows)
         console.print(f"{len(planned.steps)} to do: run `tenantry apply`")
     else:
         console.print("nothing to change")

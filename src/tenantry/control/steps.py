@@ -33,7 +33,11 @@ class Step(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """Say what it does, in one line without the branch's name."""
+        """Say what it does, in one short line without the branch's name."""
+
+    def details(self) -> tuple[str, ...]:
+        """Return what it does one by one, where the line sums it up."""
+        return ()
 
     @abc.abstractmethod
     def after(self, actual: Actual) -> Actual:
@@ -42,7 +46,7 @@ class Step(abc.ABC):
     def as_json(self) -> dict[str, Any]:
         """Return the step as JSON takes it."""
         fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {"step": self.kind, **fields, "text": self.describe()}
+        return {"step": self.kind, **fields, "text": self.describe(), "details": list(self.details())}
 
     def _branch(self, actual: Actual) -> BranchState:
         found = actual.branch(self.branch)
@@ -155,7 +159,15 @@ class PrepareDatabase(Step):
     changes: tuple[str, ...]
 
     def describe(self) -> str:  # noqa: D102 - as in Step
-        return "; ".join(self.changes)
+        what = (
+            ["extensions", "the auth schema"]
+            if not self.apps
+            else [f"roles, schema and grants of {each}" for each in self.apps]
+        )
+        return f"prepare the database: {' and '.join(what)} ({_counted(len(self.changes), 'change')})"
+
+    def details(self) -> tuple[str, ...]:  # noqa: D102 - as in Step
+        return self.changes
 
     def after(self, actual: Actual) -> Actual:  # noqa: D102 - as in Step
         branch = self._branch(actual)
@@ -200,13 +212,18 @@ class SecureTables(Step):
     unseen: bool = False
 
     def describe(self) -> str:  # noqa: D102 - as in Step
-        parts = [*self.changes]
-        if self.unseen:
-            parts.append(f"row security and grants for what the migrations make in {self.schema}")
-        parts += [f"REFUSED: {refusal}" for refusal in self.refusals]
-        return "; ".join(parts)
+        what = "what the migrations make" if self.unseen else _counted(len(self.changes), "change")
+        refused = f", {_counted(len(self.refusals), 'REFUSAL')}" if self.refusals else ""
+        return f"wall in the tables of {self.schema}: row security and grants ({what}{refused})"
+
+    def details(self) -> tuple[str, ...]:  # noqa: D102 - as in Step
+        return (*self.changes, *(f"REFUSED: {refusal}" for refusal in self.refusals))
 
     def after(self, actual: Actual) -> Actual:  # noqa: D102 - as in Step
         branch = self._branch(actual)
         settled = branch.settled - {f"unseen:{self.app}"} | {f"tables:{self.app}"}
         return actual.with_branch(replace(branch, settled=settled))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
