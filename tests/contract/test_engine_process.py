@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import threading
 import time
@@ -43,13 +44,15 @@ def check_whole(data: Path, project: Project) -> list[dict[str, object]]:
     branches = project.api.get(f"{project.path}/branches")["branches"]
     endpoints = project.api.get(f"{project.path}/endpoints")["endpoints"]
     operations = project.api.get(f"{project.path}/operations")["operations"]
-    directories = sorted(path.name.partition(".")[0] for path in (data / "clusters").iterdir())
-    running = sorted(
-        path.name.partition(".")[0] for path in (data / "clusters").iterdir() if postmaster_of(path) is not None
-    )
+    store = sqlite3.connect(f"file:{data / 'engine.db'}?mode=ro", uri=True)
+    directories: dict[str, str] = dict(store.execute("SELECT id, directory FROM branches"))
+    store.close()
+    on_disk = {path.name for path in (data / "clusters").iterdir()}
+    running = {name for name in on_disk if postmaster_of(data / "clusters" / name) is not None}
 
-    assert directories == sorted(branch["id"] for branch in branches)
-    assert running == sorted(one["branch_id"] for one in endpoints if one["current_state"] == "active")
+    assert set(directories) == {branch["id"] for branch in branches}
+    assert set(directories.values()) == on_disk
+    assert {directories[one["branch_id"]] for one in endpoints if one["current_state"] == "active"} == running
     assert {one["status"] for one in operations} <= {"finished", "failed", "cancelled"}
     return branches
 
