@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from benchmarks.result import Row, compare, limit
-from tenantry.local.cloning import clone_cluster
-from tenantry.local.cluster import Cluster, free_port
-from tenantry.local.folders import make_data_folder
-from tenantry.local.postgres import find_binaries
-from tenantry.local.privileges import choose_runner
+from tenantry.local.clusters.binaries import find_binaries
+from tenantry.local.clusters.cloning import clone_cluster
+from tenantry.local.clusters.cluster import Cluster, free_port
+from tenantry.local.clusters.folders import make_data_folder
+from tenantry.local.clusters.privileges import choose_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.local.processes import postmaster_of
+from tenantry.local.clusters.processes import postmaster_of
 from tests.plugins.cli import Program
 
 DATA = Path(__file__).parents[2] / "examples" / "syncupsuite" / "data"

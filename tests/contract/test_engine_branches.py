@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from tenantry.local.processes import postmaster_of
+from tenantry.local.clusters.processes import postmaster_of
 from tests.plugins.engine import Api, Project, make_project
 
 

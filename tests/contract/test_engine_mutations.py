@@ -10,9 +10,9 @@ from datetime import timedelta
 
 import pytest
 
-from tenantry.local.cluster import Cluster, hold
+from tenantry.local.clusters.cluster import Cluster, hold
 from tenantry.local.engine import Engine
-from tenantry.local.records import BranchRecord, OperationRecord, ProjectRecord
+from tenantry.local.state.records import BranchRecord, OperationRecord, ProjectRecord
 from tests.plugins.engine import Api, Branch, InProcess, Project
 
 

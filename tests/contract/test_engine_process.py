@@ -18,10 +18,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from tenantry.local.clusters.processes import postmaster_of
 from tenantry.local.engine import Engine, running_engine
-from tenantry.local.errors import EngineRunningError
-from tenantry.local.processes import postmaster_of
-from tenantry.local.store import Store
+from tenantry.local.errors import ClustersGoneError, EngineRunningError
+from tenantry.local.state.store import Store
 from tests.plugins.engine import Branch, InProcess, Project, Serving, make_project
 
 Launch = Callable[..., Serving]
@@ -275,6 +275,20 @@ def test_directories_without_rows_and_rows_without_directories_are_cleaned(data:
     assert names == {"main", "child"}
     assert project.api.get(child.path)["branch"]["parent_id"] == project.main.id
     assert child.sql("SELECT 1") == [(1,)]
+
+
+def test_a_folder_without_any_data_is_refused_and_nothing_is_forgotten(data: Path, launch: Launch):
+    serving = launch(data)
+    project = make_project(serving.api)
+    serving.stop()
+    (data / "clusters").rename(data / "elsewhere")
+
+    with pytest.raises(ClustersGoneError, match="none of the 1 branches"):
+        Engine.open(data)
+    (data / "clusters").rmdir()
+    (data / "elsewhere").rename(data / "clusters")
+
+    assert [branch["name"] for branch in check_whole(data, reopened(project, launch(data)))] == ["main"]
 
 
 def test_a_database_that_was_cut_short_is_made_anew(data: Path, in_process: InProcess):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from tenantry.local.processes import postmaster_of
+from tenantry.local.clusters.processes import postmaster_of
 from tests.plugins.engine import Api, Branch, Project
 
 

@@ -17,8 +17,8 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tenantry.local.app import create_app
+from tenantry.local.clusters.processes import kill_all
 from tenantry.local.engine import Engine
-from tenantry.local.processes import kill_all
 
 _SERVE = """
 import sys

@@ -12,11 +12,11 @@ from urllib.parse import quote
 import pytest
 from psycopg import conninfo, sql
 
-from tenantry.local import processes
-from tenantry.local.cloning import clone_cluster
-from tenantry.local.cluster import HOST, Cluster, free_port
-from tenantry.local.postgres import Binaries, find_binaries
-from tenantry.local.privileges import Runner, choose_runner
+from tenantry.local.clusters import processes
+from tenantry.local.clusters.binaries import Binaries, find_binaries
+from tenantry.local.clusters.cloning import clone_cluster
+from tenantry.local.clusters.cluster import HOST, Cluster, free_port
+from tenantry.local.clusters.privileges import Runner, choose_runner
 
 MAJOR = 17
 TEMPLATE = "tenantry_template"

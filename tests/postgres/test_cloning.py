@@ -11,10 +11,10 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from tenantry.local import processes
-from tenantry.local.cloning import clone_cluster
-from tenantry.local.copying import Tree, copy_tree
-from tenantry.local.wal import State, format_lsn, read_control, segments
+from tenantry.local.clusters import processes
+from tenantry.local.clusters.cloning import clone_cluster
+from tenantry.local.clusters.copying import Tree, copy_tree
+from tenantry.local.clusters.wal import State, format_lsn, read_control, segments
 from tests.plugins.postgres import execute, rows
 
 
@@ -150,7 +150,7 @@ def test_a_suspended_parent_does_not_start_before_the_copy_is_done(cluster, chil
         running_meanwhile.append(cluster.running)
         return copy_tree(*arguments)
 
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", copy_slowly)
+    monkeypatch.setattr("tenantry.local.clusters.cloning.copy_tree", copy_slowly)
 
     clone_cluster(cluster, child.data)
     starter.join()
@@ -274,7 +274,7 @@ def test_recovery_begins_where_the_backup_did_though_a_later_checkpoint_was_copi
             return copy_tree(Tree((), ((control, 8192),)), *arguments) and method
         return copy_tree(tree, *arguments)
 
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", copy_the_control_file_last)
+    monkeypatch.setattr("tenantry.local.clusters.cloning.copy_tree", copy_the_control_file_last)
     clone_cluster(cluster, child.data)
     child.start()
 
@@ -290,7 +290,7 @@ def test_the_wal_that_a_clone_needs_is_kept_while_it_is_made(cluster, child, mon
             execute(cluster, f"INSERT INTO t VALUES ({number})", "SELECT pg_switch_wal()", "CHECKPOINT")
         return method
 
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", copy_while_wal_is_recycled)
+    monkeypatch.setattr("tenantry.local.clusters.cloning.copy_tree", copy_while_wal_is_recycled)
     clone_cluster(cluster, child.data)
     child.start()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.local.cloning import clone_cluster
-from tenantry.local.copying import Tree, copy_tree
+from tenantry.local.clusters.cloning import clone_cluster
+from tenantry.local.clusters.copying import Tree, copy_tree
 from tenantry.local.errors import DiskFullError
 from tests.plugins.postgres import execute, rows
 
@@ -51,7 +51,7 @@ def test_a_disk_that_fills_up_while_it_is_copied_to_is_told_too(cluster, small_d
     def with_no_sizes(tree, *arguments):
         return copy_tree(Tree(tree.folders, tuple((path, 0) for path, _ in tree.files)), *arguments)
 
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", with_no_sizes)
+    monkeypatch.setattr("tenantry.local.clusters.cloning.copy_tree", with_no_sizes)
 
     with pytest.raises(DiskFullError) as caught:
         clone_cluster(cluster, small_disk / "clone")

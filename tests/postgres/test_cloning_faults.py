@@ -5,8 +5,8 @@ import secrets
 
 import pytest
 
-from tenantry.local.cloning import clone_cluster
-from tenantry.local.copying import copy_tree
+from tenantry.local.clusters.cloning import clone_cluster
+from tenantry.local.clusters.copying import copy_tree
 from tenantry.local.errors import CloneError, ClusterNotThereError, FolderTakenError
 from tests.plugins.postgres import execute, rows
 
@@ -48,7 +48,7 @@ def test_nothing_is_left_of_a_clone_whose_parent_died(cluster, child, monkeypatc
         cluster.kill()
         return method
 
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", copy_and_kill)
+    monkeypatch.setattr("tenantry.local.clusters.cloning.copy_tree", copy_and_kill)
 
     with pytest.raises(CloneError) as caught:
         clone_cluster(cluster, child.data)
@@ -63,7 +63,7 @@ def test_nothing_is_left_of_a_clone_that_was_interrupted(cluster, child, monkeyp
         copy_tree(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tenantry.local.cloning.copy_tree", interrupt)
+    monkeypatch.setattr("tenantry.local.clusters.cloning.copy_tree", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         clone_cluster(cluster, child.data)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.local import processes
+from tenantry.local.clusters import processes
+from tenantry.local.clusters.programs import server_settings
+from tenantry.local.clusters.wal import State, read_control
 from tenantry.local.errors import (
     ClusterNotThereError,
     FolderTakenError,
@@ -22,8 +24,6 @@ from tenantry.local.errors import (
     StopError,
     UnreachableFolderError,
 )
-from tenantry.local.programs import server_settings
-from tenantry.local.wal import State, read_control
 from tests.plugins.postgres import pid_of, scalar
 
 
@@ -253,9 +253,9 @@ def test_a_server_outlives_the_program_that_started_it_and_holds_none_of_its_fil
     code = f"""
 import sys
 from pathlib import Path
-from tenantry.local.cluster import Cluster
-from tenantry.local.postgres import find_binaries
-from tenantry.local.privileges import choose_runner
+from tenantry.local.clusters.cluster import Cluster
+from tenantry.local.clusters.binaries import find_binaries
+from tenantry.local.clusters.privileges import choose_runner
 runner = choose_runner()
 binaries = find_binaries(17, cache=Path({str(folder / "cache")!r}))
 held = open({str(folder / "held")!r}, "w")

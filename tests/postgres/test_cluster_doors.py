@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from tenantry.local import processes
+from tenantry.local.clusters import processes
 from tests.plugins.postgres import scalar
 
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from psycopg import conninfo
 
 from tenantry.core.ids import BranchId, ProjectId
-from tenantry.local import naming, views
-from tenantry.local.paging import encode_cursor, read_cursor, take_page
-from tenantry.local.records import BranchRecord, DatabaseRecord, RoleRecord
 from tenantry.local.recovery import decide
 from tenantry.local.refusals import Refusal
-from tenantry.local.rules import check_restore, passwords_after_clone, sole
+from tenantry.local.services import views
+from tenantry.local.services.paging import encode_cursor, read_cursor, take_page
+from tenantry.local.services.rules import check_restore, passwords_after_clone, sole
+from tenantry.local.state import naming
+from tenantry.local.state.records import BranchRecord, DatabaseRecord, RoleRecord
 from tenantry.neon import wire
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -11,8 +11,9 @@ import pytest
 
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.core.ids import BranchId, EndpointId, ProjectId
-from tenantry.local.operations import Operations, Step
-from tenantry.local.records import (
+from tenantry.local.refusals import Refusal
+from tenantry.local.state.operations import Operations, Step
+from tenantry.local.state.records import (
     BranchRecord,
     DatabaseRecord,
     EndpointRecord,
@@ -20,8 +21,7 @@ from tenantry.local.records import (
     ProjectRecord,
     RoleRecord,
 )
-from tenantry.local.refusals import Refusal
-from tenantry.local.store import Store
+from tenantry.local.state.store import Store
 from tests.unit.test_engine_rules import branch
 
 AT = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tenantry.local import processes
-from tenantry.local.copying import Tree, copy_tree, is_taken, read_tree
+from tenantry.local.clusters import processes
+from tenantry.local.clusters.copying import Tree, copy_tree, is_taken, read_tree
+from tenantry.local.clusters.folders import make_data_folder
+from tenantry.local.clusters.ports import free_port, is_free
+from tenantry.local.clusters.privileges import Runner, check_reachable, choose_runner, clean_environment
+from tenantry.local.clusters.wal import BackupLabel, State, format_lsn, parse_lsn, segments
 from tenantry.local.errors import DiskFullError, RunnerMissingError, UnreachableFolderError
-from tenantry.local.folders import make_data_folder
-from tenantry.local.ports import free_port, is_free
-from tenantry.local.privileges import Runner, check_reachable, choose_runner, clean_environment
-from tenantry.local.wal import BackupLabel, State, format_lsn, parse_lsn, segments
 
 
 @pytest.mark.as_root
@@ -176,8 +176,8 @@ def test_a_control_file_that_changes_under_the_reader_is_read_again(tmp_path, ow
     (source / "PG_VERSION").write_text("17\n")
     (source / "global" / "pg_control").write_bytes(b"newnew")
     reads = [b"newold", b"newnew", b"newnew"]
-    monkeypatch.setattr("tenantry.local.copying._share", lambda *_: False)
-    monkeypatch.setattr("tenantry.local.copying.os.pread", lambda *_: reads.pop(0))
+    monkeypatch.setattr("tenantry.local.clusters.copying._share", lambda *_: False)
+    monkeypatch.setattr("tenantry.local.clusters.copying.os.pread", lambda *_: reads.pop(0))
 
     copy_tree(Tree(("global",), (("global/pg_control", 6),)), source, target, owner)
 

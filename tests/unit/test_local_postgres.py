@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tenantry.local.clusters.binaries import Place, find_binaries, places_to_look
+from tenantry.local.clusters.privileges import choose_runner
 from tenantry.local.errors import PostgresMissingError
-from tenantry.local.postgres import Place, find_binaries, places_to_look
-from tenantry.local.privileges import choose_runner
 
 
 def test_the_first_place_with_the_wanted_major_wins(binaries, tmp_path):
@@ -121,7 +121,7 @@ def test_a_copy_that_others_could_have_changed_is_refused(binaries, folder):
 
 def test_the_search_needs_no_environment(binaries, tmp_path):
     code = (
-        "from pathlib import Path; from tenantry.local.postgres import find_binaries; "
+        "from pathlib import Path; from tenantry.local.clusters.binaries import find_binaries; "
         f"print(find_binaries(17, cache=Path({str(tmp_path)!r})).major)"
     )
 

@@ -9,21 +9,21 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tenantry.local.cloning import CloneReport, clone_cluster
-from tenantry.local.cluster import Cluster
-from tenantry.local.ports import free_port
-from tenantry.local.processes import kill_all, postmaster_of
-from tenantry.local.records import EndpointRecord
+from tenantry.local.clusters.cloning import CloneReport, clone_cluster
+from tenantry.local.clusters.cluster import Cluster
+from tenantry.local.clusters.ports import free_port
+from tenantry.local.clusters.processes import kill_all, postmaster_of
+from tenantry.local.state.records import EndpointRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from tenantry.core.ids import BranchId
-    from tenantry.local.postgres import Binaries
-    from tenantry.local.privileges import Runner
-    from tenantry.local.records import BranchRecord, ProjectRecord
-    from tenantry.local.store import Store
+    from tenantry.local.clusters.binaries import Binaries
+    from tenantry.local.clusters.privileges import Runner
+    from tenantry.local.state.records import BranchRecord, ProjectRecord
+    from tenantry.local.state.store import Store
 
 __all__ = ["Computes"]
 

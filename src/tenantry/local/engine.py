@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenantry.core.errors import EnvironmentProblem
+from tenantry.local.clusters.binaries import Binaries, find_binaries
+from tenantry.local.clusters.privileges import check_reachable, choose_runner, give, make_folder
 from tenantry.local.computes import Computes
 from tenantry.local.errors import EngineRunningError
-from tenantry.local.naming import new_api_key
-from tenantry.local.operations import Operations
-from tenantry.local.postgres import Binaries, find_binaries
-from tenantry.local.privileges import check_reachable, choose_runner, give, make_folder
-from tenantry.local.records import BranchRecord, ProjectRecord
 from tenantry.local.recovery import recover
-from tenantry.local.store import Store
+from tenantry.local.state.naming import new_api_key
+from tenantry.local.state.operations import Operations
+from tenantry.local.state.records import BranchRecord, ProjectRecord
+from tenantry.local.state.store import Store
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tenantry.local.privileges import Runner
+    from tenantry.local.clusters.privileges import Runner
 
 __all__ = ["Engine", "RunningEngine", "running_engine"]
 

@@ -9,6 +9,7 @@ EnvironmentProblem
 ├── FolderTakenError           the folder for a new cluster is there already
 ├── SocketPathError            the folder for sockets has too long a path
 ├── ClusterNotThereError       the data folder holds no cluster
+├── ClustersGoneError          the data of every branch is missing, as when a disk is not mounted
 ├── EngineRunningError         another engine holds the data folder
 ├── ApiPortTakenError          another program listens where the API was to be
 ├── ForeignRoleError           a role of this name was made by SQL, so the engine leaves it alone
@@ -34,6 +35,7 @@ __all__ = [
     "CloneError",
     "ClusterNotThereError",
     "ClusterProblem",
+    "ClustersGoneError",
     "DiskFullError",
     "EngineRunningError",
     "FolderTakenError",
@@ -194,3 +196,15 @@ class ApiPortTakenError(EnvironmentProblem):
         )
         self.host = host
         self.port = port
+
+
+class ClustersGoneError(EnvironmentProblem):
+    """The store knows branches, and *folder* holds the data of none: a disk that is not mounted, most likely."""
+
+    def __init__(self, folder: Path, *, branches: int) -> None:
+        super().__init__(
+            f"{folder} holds the data of none of the {branches} branches that this engine knows",
+            way_out="mount or restore it and try again; to begin anew, remove the whole data folder",
+        )
+        self.folder = folder
+        self.branches = branches

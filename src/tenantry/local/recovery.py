@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tenantry.core.errors import EnvironmentProblem
-from tenantry.local.operations import after_death
-from tenantry.local.processes import read_pid_file
-from tenantry.local.records import BranchRecord, EndpointRecord, OperationRecord, ProjectRecord
-from tenantry.local.views import now
+from tenantry.local.clusters.processes import read_pid_file
+from tenantry.local.errors import ClustersGoneError
+from tenantry.local.state.operations import after_death
+from tenantry.local.state.records import BranchRecord, EndpointRecord, OperationRecord, ProjectRecord, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tenantry.core.ids import BranchId, ProjectId
     from tenantry.local.computes import Computes
-    from tenantry.local.store import Store
+    from tenantry.local.state.store import Store
 
 __all__ = ["Repairs", "decide", "recover"]
 
@@ -72,14 +72,20 @@ def decide(branches: Sequence[BranchRecord], directories: Iterable[str]) -> Repa
 
 
 def recover(store: Store, computes: Computes) -> None:
-    """Make the store, the disk and the processes agree. Nothing else has the data folder open."""
+    """Make the store, the disk and the processes agree. Nothing else has the data folder open.
+
+    Raises `ClustersGoneError`, and changes nothing, where not one branch has its data: nobody lost them all at once.
+    """
+    known = store.select(BranchRecord)
+    directories = [path.name for path in computes.folder.iterdir() if (path / "PG_VERSION").exists()]
+    repairs = decide(known, directories)
+    if known and len(repairs.lost) == len(known):
+        raise ClustersGoneError(computes.folder, branches=len(known))
     with store.write() as writer:
         for operation in after_death(store.unfinished_operations()):
             writer.update(operation)
             log.warning("operation %s (%s) was cut short and is now failed", operation.id, operation.action)
-    directories = [path.name for path in computes.folder.iterdir() if (path / "PG_VERSION").exists()]
     strays = [path.name for path in computes.folder.iterdir() if path.name not in directories]
-    repairs = decide(store.select(BranchRecord), directories)
     with store.write() as writer:
         for branch in repairs.lost:
             log.warning("branch %s (%s) has no data directory and is forgotten", branch.name, branch.id)

@@ -14,7 +14,7 @@ import uvicorn
 
 from tenantry.local.app import API_PATH, create_app
 from tenantry.local.errors import ApiPortTakenError
-from tenantry.local.views import HOST
+from tenantry.local.services.views import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -55,7 +55,10 @@ def _attempts(reports: Mapping[str, Report]) -> None:
     rows = [
         (
             kind,
-            *(", ".join(f"{n} {outcome}" for outcome, n in places.get(place, Counter[str]()).items()) for place in reports),
+            *(
+                ", ".join(f"{n} {outcome}" for outcome, n in places.get(place, Counter[str]()).items())
+                for place in reports
+            ),
         )
         for kind, places in outcomes.items()
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tenantry.local import views
 from tenantry.local.routes.calling import Answer, Call, reading
+from tenantry.local.services import views
 from tenantry.local.services.projects import DEFAULT_REGION, ORGANIZATION_ID, REGIONS
 from tenantry.neon import wire
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from tenantry.local import views
-from tenantry.local.naming import new_branch_id, new_endpoint_id
-from tenantry.local.operations import Step
-from tenantry.local.paging import take_page
-from tenantry.local.records import BranchRecord, DatabaseRecord, EndpointRecord, RoleRecord
 from tenantry.local.refusals import bad_field, not_allowed, not_found
-from tenantry.local.rules import (
+from tenantry.local.services import find, views
+from tenantry.local.services.endpoints import endpoint_record
+from tenantry.local.services.forks import fork
+from tenantry.local.services.paging import take_page
+from tenantry.local.services.rules import (
     check_branch_create,
     check_branch_delete,
     check_expiry,
@@ -19,17 +18,17 @@ from tenantry.local.rules import (
     check_unused_name,
     sole,
 )
-from tenantry.local.services import find
-from tenantry.local.services.endpoints import endpoint_record
-from tenantry.local.services.forks import fork
+from tenantry.local.state.naming import new_branch_id, new_endpoint_id
+from tenantry.local.state.operations import Step
+from tenantry.local.state.records import BranchRecord, DatabaseRecord, EndpointRecord, RoleRecord, now
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tenantry.local.engine import Engine
-    from tenantry.local.operations import Mutation
-    from tenantry.local.records import ProjectRecord
+    from tenantry.local.state.operations import Mutation
+    from tenantry.local.state.records import ProjectRecord
 
 __all__ = ["SortKey", "count", "create", "delete", "get", "list_page", "set_as_default", "update"]
 
@@ -105,7 +104,7 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
     annotation = _check_annotation(request.annotation_value)
     with engine.operations.mutation(find.project(engine, project_id).id) as mutation, engine.computes.port() as port:
         project = find.project(engine, project_id)
-        at = views.now()
+        at = now()
         parent, expires_at = check_branch_create(wanted, find.branches(engine, project_id), now=at)
         branch_id = new_branch_id()
         directory = engine.computes.new_directory(branch_id)
@@ -140,7 +139,7 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
             restored_from=None,
             restored_as=None,
             last_reset_at=None,
-            state_changed_at=views.now(),
+            state_changed_at=now(),
             created_at=at,
             updated_at=at,
         )
@@ -186,7 +185,7 @@ def update(engine: Engine, project_id: str, branch_id: str, request: wire.Branch
         branches = find.branches(engine, project_id)
         if name is not None:
             check_unused_name(name, branches, besides=branch.id)
-        at = views.now()
+        at = now()
         protected = branch.protected if wanted.protected is None else wanted.protected
         expires_at, ttl = branch.expires_at, branch.ttl_interval_seconds
         if "expires_at" in wanted.model_fields_set:
@@ -221,7 +220,7 @@ def set_as_default(engine: Engine, project_id: str, branch_id: str) -> wire.Bran
             raise not_allowed(f"branch {branch.name!r} ({branch.id}) expires: clear its expires_at first")
         before = find.default_branch(engine, project_id)
         if before.id != branch.id:
-            at = views.now()
+            at = now()
             branch = replace(branch, is_default=True, updated_at=at)
             with mutation.commit() as writer:
                 writer.update(replace(before, is_default=False, updated_at=at))

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from tenantry.local import views
-from tenantry.local.paging import encode_cursor, read_cursor
-from tenantry.local.records import OperationRecord
 from tenantry.local.refusals import not_allowed, not_found
-from tenantry.local.services import find
+from tenantry.local.services import find, views
+from tenantry.local.services.paging import encode_cursor, read_cursor
+from tenantry.local.state.records import OperationRecord
 from tenantry.neon import wire
 
 if TYPE_CHECKING:

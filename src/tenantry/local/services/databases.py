@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tenantry.local import views
-from tenantry.local.records import DatabaseRecord
 from tenantry.local.refusals import conflict
-from tenantry.local.rules import RESERVED_DATABASES, check_identifier
-from tenantry.local.services import find
+from tenantry.local.services import find, views
 from tenantry.local.services.roles import apply_config
+from tenantry.local.services.rules import RESERVED_DATABASES, check_identifier
+from tenantry.local.state.records import DatabaseRecord, now
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
-    from tenantry.local.cluster import Cluster
+    from tenantry.local.clusters.cluster import Cluster
     from tenantry.local.engine import Engine
-    from tenantry.local.operations import Mutation
-    from tenantry.local.records import BranchRecord
+    from tenantry.local.state.operations import Mutation
+    from tenantry.local.state.records import BranchRecord
 
 __all__ = ["create", "delete", "get", "list_all", "update"]
 
@@ -64,7 +63,7 @@ def create(
         branch = find.branch(engine, project_id, branch_id)
         _check_unused(engine, branch, name)
         owner = find.role(engine, branch, request.database.owner_name)
-        at = views.now()
+        at = now()
         with apply_config(engine, mutation, branch) as cluster:
             if not _was_cut_short(engine, branch, name):
                 _check_not_in_postgres(cluster, name)
@@ -119,7 +118,7 @@ def update(
             database,
             name=new_name or database.name,
             owner_name=owner or database.owner_name,
-            updated_at=views.now(),
+            updated_at=now(),
         )
         with mutation.commit() as writer:
             writer.update(database)

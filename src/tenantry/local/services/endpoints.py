@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tenantry.local import views
-from tenantry.local.naming import new_endpoint_id
-from tenantry.local.operations import Step
-from tenantry.local.records import BranchRecord, EndpointRecord
 from tenantry.local.refusals import bad_field, conflict, not_allowed, not_found, not_served
-from tenantry.local.rules import check_name
-from tenantry.local.services import find
+from tenantry.local.services import find, views
+from tenantry.local.services.rules import check_name
+from tenantry.local.state.naming import new_endpoint_id
+from tenantry.local.state.operations import Step
+from tenantry.local.state.records import BranchRecord, EndpointRecord, now
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from tenantry.core.ids import BranchId, EndpointId
     from tenantry.local.engine import Engine
-    from tenantry.local.operations import Mutation
-    from tenantry.local.records import ProjectRecord
+    from tenantry.local.state.operations import Mutation
+    from tenantry.local.state.records import ProjectRecord
 
 __all__ = [
     "create",
@@ -59,7 +58,7 @@ def endpoint_record(
     highest = wanted.autoscaling_limit_max_cu or defaults.get("autoscaling_limit_max_cu") or max(lowest, SMALLEST_CU)
     disabled = alone is not None and bool(alone.disabled)
     timeout = wanted.suspend_timeout_seconds
-    at = views.now()
+    at = now()
     record = EndpointRecord(
         id=endpoint_id,
         project_id=project.id,
@@ -178,7 +177,7 @@ def start(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointOpe
         if endpoint.active and engine.computes.serves(branch):
             return _answer(engine, endpoint, mutation)
         _run(engine, mutation, project, branch, endpoint)
-        endpoint = replace(endpoint, active=True, started_at=views.now(), updated_at=views.now())
+        endpoint = replace(endpoint, active=True, started_at=now(), updated_at=now())
         with mutation.commit() as writer:
             writer.update(endpoint)
     return _answer(engine, endpoint, mutation)
@@ -201,7 +200,7 @@ def _suspend(engine: Engine, mutation: Mutation, project: ProjectRecord, endpoin
     mutation.plan([Step("suspend_compute", branch.id, endpoint.id)])
     with mutation.step():
         cluster.stop()
-    endpoint = replace(endpoint, active=False, suspended_at=views.now(), updated_at=views.now())
+    endpoint = replace(endpoint, active=False, suspended_at=now(), updated_at=now())
     with mutation.commit() as writer:
         writer.update(endpoint)
     return endpoint
@@ -221,7 +220,7 @@ def restart(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointO
             cluster.stop()
         with mutation.step():
             cluster.start()
-        endpoint = replace(endpoint, active=True, started_at=views.now(), updated_at=views.now())
+        endpoint = replace(endpoint, active=True, started_at=now(), updated_at=now())
         with mutation.commit() as writer:
             writer.update(endpoint)
     return _answer(engine, endpoint, mutation)
@@ -244,7 +243,7 @@ def update(
             for field in ("autoscaling_limit_min_cu", "autoscaling_limit_max_cu", "suspend_timeout_seconds", "disabled")
             if getattr(wanted, field) is not None
         }
-        endpoint = replace(endpoint, name=name or endpoint.name, updated_at=views.now(), **given)
+        endpoint = replace(endpoint, name=name or endpoint.name, updated_at=now(), **given)
         _check_limits(endpoint)
         if endpoint.disabled and endpoint.active:
             endpoint = _suspend(engine, mutation, project, endpoint)
@@ -274,7 +273,7 @@ def delete(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointOp
             mutation.undo(cluster.start)
         with mutation.step():
             cluster.stop()
-        endpoint = replace(endpoint, active=False, suspended_at=views.now(), updated_at=views.now())
+        endpoint = replace(endpoint, active=False, suspended_at=now(), updated_at=now())
         with mutation.commit() as writer:
             writer.delete(EndpointRecord, id=endpoint.id)
     return _answer(engine, endpoint, mutation)

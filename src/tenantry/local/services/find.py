@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenantry.local import views
-from tenantry.local.records import BranchRecord, DatabaseRecord, EndpointRecord, ProjectRecord, RoleRecord
 from tenantry.local.refusals import not_found
+from tenantry.local.services import views
+from tenantry.local.state.records import BranchRecord, DatabaseRecord, EndpointRecord, ProjectRecord, RoleRecord
 
 if TYPE_CHECKING:
     from tenantry.local.engine import Engine

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tenantry.local import views
-from tenantry.local.naming import new_password
-from tenantry.local.records import BranchRecord, DatabaseRecord, RoleRecord
-from tenantry.local.rules import passwords_after_clone
+from tenantry.local.services.rules import passwords_after_clone
+from tenantry.local.state.naming import new_password
+from tenantry.local.state.records import BranchRecord, DatabaseRecord, RoleRecord, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tenantry.local.engine import Engine
-    from tenantry.local.operations import Mutation
-    from tenantry.local.records import ProjectRecord
+    from tenantry.local.state.operations import Mutation
+    from tenantry.local.state.records import ProjectRecord
 
 __all__ = ["Fork", "fork"]
 
@@ -33,7 +32,7 @@ class Fork:
 
     def owned_by(self, branch: BranchRecord) -> list[RoleRecord | DatabaseRecord]:
         """Return the roles and databases as records of *branch*."""
-        at = views.now()
+        at = now()
         return [
             *(
                 replace(

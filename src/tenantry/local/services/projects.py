@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tenantry.local import views
 from tenantry.local.errors import PostgresMissingError
-from tenantry.local.naming import new_branch_id, new_endpoint_id, new_password, new_project_id
-from tenantry.local.operations import Step
-from tenantry.local.paging import take_page
-from tenantry.local.records import (
+from tenantry.local.refusals import bad_field, not_allowed, not_served
+from tenantry.local.services import find, views
+from tenantry.local.services.endpoints import endpoint_record
+from tenantry.local.services.paging import take_page
+from tenantry.local.services.rules import RESERVED_DATABASES, RESERVED_ROLES, check_identifier, check_name
+from tenantry.local.state.naming import new_branch_id, new_endpoint_id, new_password, new_project_id
+from tenantry.local.state.operations import Step
+from tenantry.local.state.records import (
     BranchRecord,
     DatabaseRecord,
     EndpointRecord,
     OperationRecord,
     ProjectRecord,
     RoleRecord,
+    now,
 )
-from tenantry.local.refusals import bad_field, not_allowed, not_served
-from tenantry.local.rules import RESERVED_DATABASES, RESERVED_ROLES, check_identifier, check_name
-from tenantry.local.services import find
-from tenantry.local.services.endpoints import endpoint_record
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def get(engine: Engine, project_id: str) -> wire.ProjectResponse:
 
 def _record(wanted: wire.ProjectCreate) -> ProjectRecord:
     """Return the project that is asked for, or say what of it cannot be."""
-    at = views.now()
+    at = now()
     identifier = new_project_id()
     region = wanted.region_id or DEFAULT_REGION
     if region not in REGIONS:
@@ -227,7 +227,7 @@ def update(engine: Engine, project_id: str, request: wire.ProjectUpdateRequest) 
             history_retention_seconds=_history(wanted.history_retention_seconds, project.history_retention_seconds),
             settings=project.settings | (wanted.settings or {}),
             default_endpoint_settings=project.default_endpoint_settings | (wanted.default_endpoint_settings or {}),
-            updated_at=views.now(),
+            updated_at=now(),
         )
         with mutation.commit() as writer:
             writer.update(changed)

@@ -6,21 +6,20 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tenantry.local import views
-from tenantry.local.naming import new_branch_id
-from tenantry.local.operations import Step
-from tenantry.local.records import DatabaseRecord, RoleRecord
-from tenantry.local.rules import check_restore
-from tenantry.local.services import find
+from tenantry.local.services import find, views
 from tenantry.local.services.forks import fork
+from tenantry.local.services.rules import check_restore
+from tenantry.local.state.naming import new_branch_id
+from tenantry.local.state.operations import Step
+from tenantry.local.state.records import DatabaseRecord, RoleRecord, now
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tenantry.local.engine import Engine
-    from tenantry.local.records import BranchRecord, EndpointRecord
-    from tenantry.local.rules import Restore
+    from tenantry.local.services.rules import Restore
+    from tenantry.local.state.records import BranchRecord, EndpointRecord
 
 __all__ = ["restore"]
 
@@ -44,7 +43,7 @@ def restore(
         own_databases = engine.store.select(DatabaseRecord, branch_id=branch.id)
         mutation.plan(_steps(branch, active, preserved=plan.preserve_under_name is not None))
 
-        at = views.now()
+        at = now()
         with mutation.step():
             made = fork(
                 engine,
@@ -80,8 +79,8 @@ def restore(
             expires_at=None
             if branch.ttl_interval_seconds is None
             else at + timedelta(seconds=branch.ttl_interval_seconds),
-            state_changed_at=views.now(),
-            updated_at=views.now(),
+            state_changed_at=now(),
+            updated_at=now(),
         )
         with mutation.commit() as writer:
             writer.update(restored)
@@ -93,7 +92,7 @@ def restore(
                 writer.insert(backup)
                 for child in plan.children:
                     # The source may be one of them, and then it is the restored branch's parent and moves as well.
-                    writer.update(replace(child, parent_id=backup.id, updated_at=views.now()))
+                    writer.update(replace(child, parent_id=backup.id, updated_at=now()))
                 for role in own_roles:
                     writer.insert(replace(role, branch_id=backup.id))
                 for database in own_databases:
@@ -118,7 +117,7 @@ def _backup(branch: BranchRecord, plan: Restore) -> BranchRecord | None:
     """Return the branch that keeps the old data, under the name that is asked for. It has no compute."""
     if plan.preserve_under_name is None:
         return None
-    at = views.now()
+    at = now()
     return replace(
         branch,
         id=new_branch_id(),

@@ -6,23 +6,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tenantry.local import views
 from tenantry.local.errors import ForeignRoleError
-from tenantry.local.naming import new_password
-from tenantry.local.operations import Step
-from tenantry.local.records import DatabaseRecord, RoleRecord
 from tenantry.local.refusals import Refusal, conflict, not_allowed
-from tenantry.local.rules import RESERVED_ROLES, check_identifier
-from tenantry.local.services import find
+from tenantry.local.services import find, views
+from tenantry.local.services.rules import RESERVED_ROLES, check_identifier
+from tenantry.local.state.naming import new_password
+from tenantry.local.state.operations import Step
+from tenantry.local.state.records import DatabaseRecord, RoleRecord, now
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tenantry.local.cluster import Cluster
+    from tenantry.local.clusters.cluster import Cluster
     from tenantry.local.engine import Engine
-    from tenantry.local.operations import Mutation
-    from tenantry.local.records import BranchRecord
+    from tenantry.local.state.operations import Mutation
+    from tenantry.local.state.records import BranchRecord
 
 __all__ = ["apply_config", "create", "delete", "get", "list_all", "reset_password", "reveal_password"]
 
@@ -67,7 +66,7 @@ def create(engine: Engine, project_id: str, branch_id: str, request: wire.RoleCr
         branch = find.branch(engine, project_id, branch_id)
         if engine.store.get(RoleRecord, branch_id=branch.id, name=name) is not None:
             raise conflict(f"role already exists; role_name:{name!r}")
-        at = views.now()
+        at = now()
         password = None if request.role.no_login else new_password()
         role = RoleRecord(branch_id=branch.id, name=name, password=password, created_at=at, updated_at=at)
         with apply_config(engine, mutation, branch) as cluster:
@@ -120,7 +119,7 @@ def reset_password(engine: Engine, project_id: str, branch_id: str, name: str) -
             cluster.set_role_password(name, new)
             with cluster.connect() as connection:
                 connection.execute(END_SESSIONS_OF_ROLE, [name])
-        role = replace(role, password=new, updated_at=views.now())
+        role = replace(role, password=new, updated_at=now())
         with mutation.commit() as writer:
             writer.update(role)
     return _answer(role, mutation, with_password=True)

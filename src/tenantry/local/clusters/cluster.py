@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import psycopg
 from psycopg import conninfo, sql
 
-from tenantry.local import processes, programs, roles, tls
+from tenantry.local.clusters import processes, programs, roles, tls
+from tenantry.local.clusters.folders import LOCK, LOG, make_data_folder
+from tenantry.local.clusters.ports import HOST, free_port, is_free
+from tenantry.local.clusters.privileges import Runner, check_reachable, make_folder
 from tenantry.local.errors import (
     ClusterNotThereError,
     FolderTakenError,
@@ -26,14 +29,11 @@ from tenantry.local.errors import (
     StartError,
     StopError,
 )
-from tenantry.local.folders import LOCK, LOG, make_data_folder
-from tenantry.local.ports import HOST, free_port, is_free
-from tenantry.local.privileges import Runner, check_reachable, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tenantry.local.postgres import Binaries
+    from tenantry.local.clusters.binaries import Binaries
 
 __all__ = ["HOST", "LOG", "Cluster", "free_port", "hold"]
 

@@ -10,16 +10,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tenantry.local.clusters.folders import LOCK, LOG
+from tenantry.local.clusters.privileges import give
+from tenantry.local.clusters.tls import CERTIFICATE, KEY
 from tenantry.local.errors import DiskFullError
-from tenantry.local.folders import LOCK, LOG
-from tenantry.local.privileges import give
-from tenantry.local.tls import CERTIFICATE, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tenantry.local.privileges import Runner
+    from tenantry.local.clusters.privileges import Runner
 
 __all__ = ["Method", "Tree", "copy_tree", "is_taken", "read_tree", "sync", "write_file"]
 

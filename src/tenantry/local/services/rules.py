@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tenantry.core.ids import BranchId
-    from tenantry.local.records import BranchRecord, DatabaseRecord, RoleRecord
+    from tenantry.local.state.records import BranchRecord, DatabaseRecord, RoleRecord
     from tenantry.neon import wire
 
 __all__ = [

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenantry.local.privileges import give
+from tenantry.local.clusters.privileges import give
 
 if TYPE_CHECKING:
-    from tenantry.local.privileges import Runner
+    from tenantry.local.clusters.privileges import Runner
 
 __all__ = ["LOCK", "LOG", "make_data_folder"]
 

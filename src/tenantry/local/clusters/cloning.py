@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tenantry.local.cluster import hold
-from tenantry.local.copying import Method, Tree, copy_tree, read_tree, sync, write_file
+from tenantry.local.clusters.cluster import hold
+from tenantry.local.clusters.copying import Method, Tree, copy_tree, read_tree, sync, write_file
+from tenantry.local.clusters.folders import make_data_folder
+from tenantry.local.clusters.privileges import check_reachable
+from tenantry.local.clusters.wal import BackupLabel, State, format_lsn, parse_lsn, read_control, segments
 from tenantry.local.errors import CloneError, ClusterNotThereError, DiskFullError, FolderTakenError
-from tenantry.local.folders import make_data_folder
-from tenantry.local.privileges import check_reachable
-from tenantry.local.wal import BackupLabel, State, format_lsn, parse_lsn, read_control, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tenantry.local.cluster import Cluster
+    from tenantry.local.clusters.cluster import Cluster
 
 __all__ = ["CloneReport", "clone_cluster"]
 

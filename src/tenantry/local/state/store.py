@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tenantry.core.errors import EnvironmentProblem
-from tenantry.local.records import (
+from tenantry.local.state.records import (
     BranchRecord,
     DatabaseRecord,
     EndpointRecord,
@@ -122,7 +122,7 @@ class Store:
         connection.execute("PRAGMA foreign_keys = ON")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            schema = resources.files("tenantry.local").joinpath("schema.sql").read_text()
+            schema = resources.files("tenantry.local.state").joinpath("schema.sql").read_text()
             connection.executescript(f"BEGIN;{schema}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
         elif version != SCHEMA_VERSION:
             raise EnvironmentProblem(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ from pydantic import SecretStr
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
-    from tenantry.local.records import (
+    from tenantry.local.state.records import (
         BranchRecord,
         DatabaseRecord,
         EndpointRecord,
@@ -209,8 +208,3 @@ def connection_uri(
             pooler_host=host,
         ),
     )
-
-
-def now() -> datetime:
-    """The time in UTC."""
-    return datetime.now(UTC)

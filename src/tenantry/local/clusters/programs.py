@@ -11,14 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenantry.local import roles, tls
+from tenantry.local.clusters import roles, tls
+from tenantry.local.clusters.folders import LOG
+from tenantry.local.clusters.ports import HOST
+from tenantry.local.clusters.privileges import clean_environment, give, run
 from tenantry.local.errors import DiskFullError, InitError
-from tenantry.local.folders import LOG
-from tenantry.local.ports import HOST
-from tenantry.local.privileges import clean_environment, give, run
 
 if TYPE_CHECKING:
-    from tenantry.local.cluster import Cluster
+    from tenantry.local.clusters.cluster import Cluster
 
 __all__ = ["last_words", "launch_server", "run_initdb", "server_settings", "size_of"]
 

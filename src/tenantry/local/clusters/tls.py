@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tenantry.local.privileges import Runner
+    from tenantry.local.clusters.privileges import Runner
 
 __all__ = ["CERTIFICATE", "KEY", "ensure_key_pair"]
 

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tenantry.core.errors import EnvironmentProblem, TenantryError
-from tenantry.local.naming import new_operation_id
-from tenantry.local.records import OperationRecord
 from tenantry.local.refusals import Refusal, locked
-from tenantry.local.views import now
+from tenantry.local.state.naming import new_operation_id
+from tenantry.local.state.records import OperationRecord, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from tenantry.core.ids import BranchId, EndpointId, ProjectId
-    from tenantry.local.store import Store, Writer
+    from tenantry.local.state.store import Store, Writer
 
 __all__ = ["Mutation", "Operations", "Step", "after_death"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenantry.local.clusters.privileges import Runner, check_reachable, choose_runner, run
 from tenantry.local.errors import PostgresMissingError
-from tenantry.local.privileges import Runner, check_reachable, choose_runner, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """What the engine remembers: one frozen value a row of `schema.sql`, field for column."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tenantry.core.ids import BranchId, EndpointId, OperationId, ProjectId
@@ -14,6 +14,7 @@ __all__ = [
     "ProjectRecord",
     "Record",
     "RoleRecord",
+    "now",
 ]
 
 Json = dict[str, Any]
@@ -126,3 +127,8 @@ class OperationRecord:
 
 
 Record = ProjectRecord | BranchRecord | EndpointRecord | RoleRecord | DatabaseRecord | OperationRecord
+
+
+def now() -> datetime:
+    """The time in UTC, as records carry it."""
+    return datetime.now(UTC)
