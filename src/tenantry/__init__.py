@@ -1,14 +1,18 @@
-"""What an application imports at run time. Importing this loads the standard library only."""
+"""What an application imports at run time. Loads the standard library only, and that when a name is first used."""
 
-from tenantry.core.errors import (
-    ForeignTenantError,
-    NoTenantError,
-    TenantChangedError,
-    TenantContextError,
-    TenantryError,
-)
-from tenantry.core.tenant import Tenant
-from tenantry.session.context import current_tenant, current_user, tenant_scope
+from importlib import import_module
+
+TYPE_CHECKING = False  # what type checkers know by this name; `typing` itself takes longer than all else here
+if TYPE_CHECKING:
+    from tenantry.core.errors import (
+        ForeignTenantError,
+        NoTenantError,
+        TenantChangedError,
+        TenantContextError,
+        TenantryError,
+    )
+    from tenantry.core.tenant import Tenant
+    from tenantry.session.context import current_tenant, current_user, tenant_scope
 
 __all__ = [
     "ForeignTenantError",
@@ -23,3 +27,26 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ForeignTenantError": "tenantry.core.errors",
+    "NoTenantError": "tenantry.core.errors",
+    "Tenant": "tenantry.core.tenant",
+    "TenantChangedError": "tenantry.core.errors",
+    "TenantContextError": "tenantry.core.errors",
+    "TenantryError": "tenantry.core.errors",
+    "current_tenant": "tenantry.session.context",
+    "current_user": "tenantry.session.context",
+    "tenant_scope": "tenantry.session.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

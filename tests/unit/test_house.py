@@ -82,7 +82,7 @@ def test_what_is_exported_can_be_imported_and_is_sorted():
 
 def test_importing_tenantry_loads_the_standard_library_only():
     script = (
-        "import sys; before = set(sys.modules); import tenantry; "
+        "import sys; before = set(sys.modules); from tenantry import *; "
         "print({n.partition('.')[0] for n in set(sys.modules) - before} - {'tenantry'} - sys.stdlib_module_names)"
     )
 
