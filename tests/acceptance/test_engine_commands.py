@@ -7,9 +7,12 @@ import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import httpx2
 import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "syncupsuite" / "tenantry.toml"
 
 
 def get(api, key, path="/projects"):
@@ -141,6 +144,26 @@ def test_an_engine_that_was_killed_is_up_again_with_its_rows(tenantry):
 
     assert made.status_code == 201
     assert [one["name"] for one in get(again["api"], again["api_key"]).json()["projects"]] == ["kept"]
+
+
+def test_the_engines_log_tells_what_it_put_right_and_other_commands_keep_it_to_themselves(tenantry):
+    first = tenantry("up", "--json").json()
+    headers = {"Authorization": f"Bearer {first['api_key']}"}
+    made = httpx2.post(
+        f"{first['api']}/projects", json={"project": {}}, headers=headers, timeout=60, trust_env=False
+    ).json()
+    os.kill(first["pid"], signal.SIGKILL)
+    tenantry("up")
+    adopted = (tenantry.folder / "engine.log").read_text()
+    tenantry("down")
+
+    # The engine of this command warns that the endpoint stays idle.
+    host, _, port = made["endpoints"][0]["host"].partition(":")
+    with socket.create_server((host, int(port))):
+        listed = tenantry("branches", "list", "--layout", str(EXAMPLE))
+
+    assert "adopted the postmaster" in adopted
+    assert (listed.status, listed.err) == (0, "")
 
 
 def test_without_a_postgres_it_says_what_was_looked_at(tenantry):

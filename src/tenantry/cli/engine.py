@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import logging
 import os
 import signal
 import subprocess
@@ -126,6 +127,8 @@ def serve(
             line = f"NEON_API_HOST={parts['api']}\nNEON_API_KEY={parts['api_key']}"
         print(line, flush=True)  # noqa: T201 - the one line that a program reads
 
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tenantry").setLevel(logging.INFO)
     with open_engine(read_settings(layout=layout, data=data), api_key=api_key) as engine:
         serve_engine(engine, port=port, ready=ready)
 

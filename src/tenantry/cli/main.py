@@ -6,6 +6,7 @@ Exit statuses: 0 done (and for `plan`: nothing to change), 1 failed, 2 only from
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import NoReturn, cast
@@ -52,6 +53,8 @@ _ClickError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 def main() -> NoReturn:
     """Run the command that the arguments name, and exit with its status. No traceback reaches the user."""
+    # What a command has to say it says itself; only `engine serve` keeps a log.
+    logging.getLogger("tenantry").addHandler(logging.NullHandler())
     try:
         status = app(standalone_mode=False)
     except TenantryError as exc:

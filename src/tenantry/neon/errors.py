@@ -113,7 +113,7 @@ class ServerError(NeonError):
     """Neon failed. A change may have been made all the same."""
 
     exit_status: ClassVar[int] = 69
-    way_out = "see neonstatus.com; a change may have been made all the same, so look before it is sent again"
+    way_out = "on Neon see neonstatus.com; a change may have been made all the same, so look before it is sent again"
 
 
 class UnreadableAnswerError(NeonError):
