@@ -14,6 +14,7 @@ import pytest
 from tenantry.local.clusters import processes
 from tenantry.local.clusters.cloning import clone_cluster
 from tenantry.local.clusters.copying import Tree, copy_tree
+from tenantry.local.clusters.folders import LOG
 from tenantry.local.clusters.wal import State, format_lsn, read_control, segments
 from tests.plugins.postgres import execute, rows
 
@@ -185,19 +186,35 @@ def test_a_clone_keeps_what_it_committed_when_it_is_killed(cluster, child):
     assert rows(child) == [1, 2]
 
 
-def test_a_clone_killed_in_its_first_recovery_recovers_the_next_time(cluster, child):
+def test_a_clone_killed_in_its_first_recovery_recovers_the_next_time(cluster, new_cluster):
     execute(cluster, "CREATE TABLE t AS SELECT 1 AS a")
-    clone_cluster(cluster, child.data)
-    starter = threading.Thread(target=_try_to_start, args=[child])
-    starter.start()
-    while processes.read_pid_file(child.data) is None and starter.is_alive():
-        time.sleep(0.001)
-    child.kill()
-    starter.join()
+    execute(cluster, "CREATE TABLE busy (a int)")
+    killed_within = 0
+    for _ in range(20):
+        child = replace(new_cluster(), superuser_password=cluster.superuser_password)
+        # WAL to replay, so that the recovery takes a while.
+        writer = threading.Thread(
+            target=execute, args=[cluster, "INSERT INTO busy SELECT g FROM pg_catalog.generate_series(1, 300000) g"]
+        )
+        writer.start()
+        clone_cluster(cluster, child.data)
+        writer.join()
+        starter = threading.Thread(target=_try_to_start, args=[child])
+        starter.start()
+        while not (child.data / "backup_label.old").exists() and starter.is_alive():
+            pass
+        child.kill()
+        starter.join()
+        killed_within += "completed backup recovery" not in (child.data / LOG).read_text()
 
-    child.start()
+        child.start()
 
-    assert rows(child) == [1]
+        assert rows(child) == [1]
+        child.remove()
+        if killed_within == 2:
+            break
+
+    assert killed_within == 2, "no kill came within a recovery"
 
 
 def _try_to_start(cluster):

@@ -20,6 +20,7 @@ from tenantry.local.clusters import processes, programs, roles, tls
 from tenantry.local.clusters.folders import LOCK, LOG, make_data_folder
 from tenantry.local.clusters.ports import HOST, free_port, is_free
 from tenantry.local.clusters.privileges import Runner, check_reachable, make_folder
+from tenantry.local.clusters.wal import State, read_control
 from tenantry.local.errors import (
     ClusterNotThereError,
     FolderTakenError,
@@ -97,6 +98,7 @@ class Cluster:
             offset = 0
             if pid is None or not self._answers(pid, deadline=deadline):
                 self._clear_stale_files()
+                self._begin_first_recovery_anew()
                 self._check_port()
                 make_folder_for_sockets(self)
                 if self.binaries.tls:
@@ -152,6 +154,15 @@ class Cluster:
             raise PortTakenError(self.port)
         lock.with_suffix("").unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
+
+    def _begin_first_recovery_anew(self) -> None:
+        # Postgres puts the label of a clone aside when its first recovery begins. If that is killed, the next would
+        # not know that it has a backup to finish, and end with "WAL ends before end of online backup". A standby and
+        # a recovery to a point in time say by their signal files that they go on.
+        aside = self.data / "backup_label.old"
+        signalled = any((self.data / name).exists() for name in ("recovery.signal", "standby.signal"))
+        if aside.exists() and not signalled and read_control(self.data).state == State.IN_ARCHIVE_RECOVERY:
+            aside.rename(self.data / "backup_label")
 
     def _check_port(self) -> None:
         if not is_free(self.port):
