@@ -44,7 +44,7 @@ def reset(
     app: str,
     environment: str,
     *,
-    yes: bool = typer.Option(False, "--yes", help="Do it. Without this, only say what would be lost."),
+    yes: bool = typer.Option(False, "--yes", help="Do it. Without this, only say what would happen."),
     force: bool = typer.Option(False, "--force", help="Also when the layout does not call it ephemeral."),
     json: AsJson = False,
     layout: LayoutFile = None,
