@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.plugins.ci",
     "tests.plugins.engine",
     "tests.plugins.cli",
+    "tests.plugins.node",
     "tests.plugins.postgres",
     "tests.plugins.root",
     "tests.plugins.site",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,34 @@ class Serving:
         self.process.terminate()
         return self.process.wait(30)
 
+    def close(self) -> None:
+        """Kill it if it still runs, and let go of its pipes. Safe to repeat."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.kill()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def start_engine(data: Path, *, port: int = 0) -> Serving:
+    """Start an engine in a process of its own, and return when it takes requests."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE, str(data), str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        _, problem = process.communicate(timeout=30)
+        raise RuntimeError(problem)
+    note = json.loads(line)
+    client = httpx2.Client(base_url=note["api"], headers={"Authorization": f"Bearer {note['api_key']}"}, timeout=60)
+    api = Api(lambda method, path, **more: client.request(method, path.lstrip("/"), **more))
+    return Serving(data, process, note, api, client)
+
 
 @pytest.fixture(scope="session")
 def in_process() -> Iterator[InProcess]:
@@ -172,11 +201,28 @@ def in_process() -> Iterator[InProcess]:
 @pytest.fixture
 def data(folder: Path) -> Iterator[Path]:
     """A data folder of the test's own, whatever is left running in it ended afterwards."""
+    with new_data_folder(folder) as path:
+        yield path
+
+
+@contextmanager
+def new_data_folder(folder: Path) -> Iterator[Path]:
+    """Name a data folder, and in the end remove it and whatever runs in it."""
     path = folder / f"engine-{secrets.token_hex(4)}"
     yield path
     for cluster in (path / "clusters").glob("br-*"):
         kill_all(cluster)
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def module_served(folder: Path) -> Iterator[Serving]:
+    """An engine in a process of its own, with a real port, for the tests of one module."""
+    with new_data_folder(folder) as path:
+        serving = start_engine(path)
+        yield serving
+        serving.stop()
+        serving.close()
 
 
 @pytest.fixture(scope="session")
@@ -213,34 +259,10 @@ def launch() -> Iterator[Callable[..., Serving]]:
     started: list[Serving] = []
 
     def start(data: Path, *, port: int = 0) -> Serving:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(data), str(port)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            _, problem = process.communicate(timeout=30)
-            raise RuntimeError(problem)
-        note = json.loads(line)
-        client = httpx2.Client(base_url=note["api"], headers={"Authorization": f"Bearer {note['api_key']}"}, timeout=60)
-        serving = Serving(
-            data,
-            process,
-            note,
-            Api(lambda method, path, **more: client.request(method, path.lstrip("/"), **more)),
-            client,
-        )
+        serving = start_engine(data, port=port)
         started.append(serving)
         return serving
 
     yield start
     for serving in started:
-        serving.client.close()
-        if serving.process.poll() is None:
-            serving.kill()
-        for pipe in (serving.process.stdout, serving.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        serving.close()

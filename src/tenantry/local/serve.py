@@ -14,6 +14,7 @@ import uvicorn
 
 from tenantry.local.app import API_PATH, create_app
 from tenantry.local.errors import ApiPortTakenError
+from tenantry.local.serverless.http import LARGEST_REQUEST
 from tenantry.local.services.views import HOST
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def serve(engine: Engine, *, port: int = 0, ready: Callable[[str], None]) -> Non
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            ws="websockets-sansio",
+            ws_max_size=LARGEST_REQUEST,
+            ws_per_message_deflate=False,  # nothing leaves this machine
         )
         with _signals_left_to_uvicorn():
             _Server(config, announce).run(sockets=[listener])
