@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 from pathlib import Path
@@ -15,10 +16,16 @@ import typer
 import tenantry
 from tenantry.cli.main import app
 from tenantry.core.errors import TenantryError
+from tenantry.local.app import ROUTES
+from tenantry.local.plans import PLANS
+from tenantry.local.routes import absent
+from tenantry.local.routes.published import published, without_route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
+
+    from tenantry.local.routes.published import Published
 
 __all__ = ["DOCS", "REFERENCE", "commands", "errors", "pages"]
 
@@ -120,6 +127,60 @@ def render_api() -> str:
     return "\n".join(parts)
 
 
+def _limits() -> Iterator[str]:
+    plans = [plan for plan in PLANS.values() if plan.name != "none"]
+    yield f"| limit | {' | '.join(f'`{plan.name}`' for plan in plans)} |"
+    yield "|---|" + "---|" * len(plans)
+    for field in dataclasses.fields(plans[0]):
+        if field.name != "name":
+            values = (getattr(plan, field.name) for plan in plans)
+            cells = ("yes" if value is True else "no" if value is False else f"{value:,}" for value in values)
+            yield f"| {field.name.replace('_', ' ')} | {' | '.join(cells)} |"
+
+
+def _table(operations: Iterable[Published]) -> str:
+    rows = (f"| `{one.operation_id}` | `{one.method} {one.path}` |" for one in operations)
+    return "\n".join(["| operation | route |", "|---|---|", *rows])
+
+
+def render_engine_api() -> str:
+    """Give the page of what of Neon's API the local engine serves, by operation."""
+    missing = set(without_route(ROUTES))
+    present = set(without_route([route for route in ROUTES if route not in absent.ROUTES])) - missing
+    served = [one for one in published() if one not in missing | present]
+    return f"""# The local engine's API
+
+{_WRITTEN_BY}
+The local engine serves Neon's API v2 below `/api/v2`, with Neon's status codes and error bodies. Every operation that
+Neon publishes stands here once.
+
+## Served: {len(served)} operations
+
+{_table(served)}
+
+## Answered as where there is none: {len(present)} operations
+
+An empty list, or a 404 for what is not enabled or cannot be recovered: clients go on from there.
+
+{_table(one for one in published() if one in present)}
+
+## Not served: {len(missing)} operations
+
+A 501 whose message names the operation. Nothing is done.
+
+{_table(one for one in published() if one in missing)}
+
+## Plans
+
+`tenantry up --plan free`, `tenantry engine serve --plan free` or `TENANTRY_PLAN=free` has the engine refuse what that
+plan would, with Neon's codes, such as a 422 with `BRANCHES_LIMIT_EXCEEDED`. Branches, roots, protected branches,
+snapshots and computes are counted a project, roles and databases a branch; the default branch's computes do not count
+as active. A root is a branch without a parent. What is above a limit already may stay and shrink.
+
+{chr(10).join(_limits())}
+"""
+
+
 def render_decisions() -> str:
     """Give the list of decisions, oldest first, with each one's title."""
     head = "# Decisions\n\nWhat others would have decided differently, and why we did not. Written by `make docs`.\n"
@@ -135,6 +196,7 @@ def pages() -> dict[str, str]:
     return {
         "decisions/README.md": render_decisions(),
         "reference/api.md": render_api(),
+        "reference/engine-api.md": render_engine_api(),
         "reference/errors.md": render_errors(),
     }
 

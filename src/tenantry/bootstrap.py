@@ -33,7 +33,13 @@ def open_engine(settings: Settings, *, api_key: str | None = None) -> Generator[
     """
     from tenantry.local.engine import Engine
 
-    engine = Engine.open(settings.data, api_key=api_key, postgres_bin=settings.postgres_bin, run_as=settings.run_as)
+    engine = Engine.open(
+        settings.data,
+        api_key=api_key,
+        postgres_bin=settings.postgres_bin,
+        run_as=settings.run_as,
+        plan=settings.plan,
+    )
     try:
         yield engine
     finally:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from tenantry.core.errors import SettingError
+from tenantry.local.plans import PLANS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tenantry.local.plans import Plan
 
 __all__ = ["SETTINGS", "Setting", "Settings", "Target", "read_settings"]
 
@@ -36,6 +39,7 @@ SETTINGS = (
     Setting("TENANTRY_SECRET_KEY", "the key that role passwords are derived from", "a file `.tenantry/secret.key`"),
     Setting("TENANTRY_POSTGRES_BIN", "the folder of the Postgres programs that the local engine uses", "looked for"),
     Setting("TENANTRY_RUN_AS", "the user that Postgres runs as when the engine runs as root", "`postgres` or `nobody`"),
+    Setting("TENANTRY_PLAN", "the plan of Neon whose limits the local engine has: `free`, `launch`, `scale`", "`none`"),
     Setting("NEON_API_KEY", "the key for Neon's API; needed for the target `neon`", "none"),
     Setting("NEON_API_HOST", "the address of Neon's API", f"`{NEON_API}`"),
 )
@@ -53,6 +57,7 @@ class Settings:
     secret_key: str | None = field(default=None, repr=False)
     postgres_bin: Path | None = None
     run_as: str | None = None
+    plan: Plan = PLANS["none"]
 
     @property
     def secret_key_file(self) -> Path:
@@ -76,11 +81,15 @@ def read_settings(
     target: str | None = None,
     layout: Path | None = None,
     data: Path | None = None,
+    plan: str | None = None,
 ) -> Settings:
     """Read *environ*; what the command line gives by keyword goes before it. Raises `SettingError`."""
     wanted = target or environ.get("TENANTRY_TARGET") or "local"
     if not _is_target(wanted):
         raise SettingError("TENANTRY_TARGET", why=f"is {wanted!r}", way_out="use `local` or `neon`")
+    plan_name = plan or environ.get("TENANTRY_PLAN") or "none"
+    if plan_name not in PLANS:
+        raise SettingError("TENANTRY_PLAN", why=f"is {plan_name!r}", way_out=f"use one of {', '.join(PLANS)}")
     layout_file = (layout or Path(environ.get("TENANTRY_LAYOUT") or "tenantry.toml")).absolute()
     if data is None and environ.get("TENANTRY_DATA"):
         data = Path(environ["TENANTRY_DATA"])
@@ -94,6 +103,7 @@ def read_settings(
         secret_key=environ.get("TENANTRY_SECRET_KEY") or None,
         postgres_bin=Path(postgres_bin) if postgres_bin else None,
         run_as=environ.get("TENANTRY_RUN_AS") or None,
+        plan=PLANS[plan_name],
     )
 
 

@@ -67,11 +67,11 @@ def test_a_route_that_is_not_served_is_a_404_in_neons_form(api: Api, method: str
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "{branch}/schema"),
-        ("GET", "{branch}/compare_schema"),
-        ("POST", "{branch}/snapshot"),
-        ("GET", "{project}/snapshots"),
-        ("POST", "{project}/recover"),
+        ("GET", "/api_keys"),
+        ("GET", "{branch}/masking_rules"),
+        ("POST", "{branch}/anonymize"),
+        ("PUT", "{branch}/auth/webhooks"),
+        ("DELETE", "{branch}/credentials/some-token"),
     ],
 )
 def test_what_is_not_served_yet_is_a_501_that_names_it(api: Api, project: Project, method: str, path: str):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tenantry.cli.options import AsJson, DataFolder, LayoutFile
+from tenantry.cli.options import AsJson, DataFolder, LayoutFile, PlanName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,12 +45,19 @@ def _noun() -> None:
 Port = typer.Option(0, help="The port of the API; 0 takes a free one.")
 
 
-def up(*, port: int = Port, json: AsJson = False, layout: LayoutFile = None, data: DataFolder = None) -> None:
+def up(
+    *,
+    port: int = Port,
+    plan: PlanName = None,
+    json: AsJson = False,
+    layout: LayoutFile = None,
+    data: DataFolder = None,
+) -> None:
     """Start the local engine and leave it running. If it runs already, say where."""
     from tenantry.local.engine import running_engine
     from tenantry.settings import read_settings
 
-    settings = read_settings(layout=layout, data=data)
+    settings = read_settings(layout=layout, data=data, plan=plan)
     running = running_engine(settings.data)
     if running is None or running.api is None:
         running = _start(settings, port)
@@ -113,6 +120,7 @@ def serve(
     port: int = Port,
     api_key: str | None = typer.Option(None, envvar="NEON_API_KEY", help="The key that callers must give."),
     env: bool = typer.Option(False, "--env", help="Say it is ready by NEON_API_HOST and NEON_API_KEY lines."),
+    plan: PlanName = None,
     layout: LayoutFile = None,
     data: DataFolder = None,
 ) -> None:
@@ -129,7 +137,7 @@ def serve(
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("tenantry").setLevel(logging.INFO)
-    with open_engine(read_settings(layout=layout, data=data), api_key=api_key) as engine:
+    with open_engine(read_settings(layout=layout, data=data, plan=plan), api_key=api_key) as engine:
         serve_engine(engine, port=port, ready=ready)
 
 
@@ -140,7 +148,7 @@ def _start(settings: Settings, port: int) -> RunningEngine:
     log = _log(settings)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tenantry.cli", "engine", "serve", "--port", str(port)]
-    command += ["--data", str(settings.data), "--layout", str(settings.layout)]
+    command += ["--data", str(settings.data), "--layout", str(settings.layout), "--plan", settings.plan.name]
     environ = {name: value for name, value in os.environ.items() if name != "NEON_API_KEY"}
     # Standard output is the one ready line, which carries the key: it goes to us and into no log.
     with log.open("ab") as sink:

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "DataFolder", "LayoutFile", "TargetName"]
+__all__ = ["AsJson", "DataFolder", "LayoutFile", "PlanName", "TargetName"]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -17,6 +17,11 @@ LayoutFile: TypeAlias = Annotated[
 
 DataFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--data", help="The local engine's data folder. [TENANTRY_DATA, else beside the layout]")
+]
+
+PlanName: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--plan", help="Refuse what this plan of Neon would: free, launch, scale. [TENANTRY_PLAN, else none]"),
 ]
 
 TargetName: TypeAlias = Annotated[

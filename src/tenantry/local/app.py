@@ -14,8 +14,9 @@ from starlette.routing import Mount, Router
 from starlette.websockets import WebSocketClose
 
 from tenantry.local.refusals import Refusal
-from tenantry.local.routes import account, branches, databases, endpoints, operations, projects, roles, unserved
+from tenantry.local.routes import absent, account, branches, databases, endpoints, operations, projects, roles, schemas
 from tenantry.local.routes.calling import error_answer
+from tenantry.local.routes.unserved import refusals
 from tenantry.local.serverless import http, relay
 from tenantry.local.serverless.http import SQL_PATH
 
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 
     from tenantry.local.engine import Engine
 
-__all__ = ["API_PATH", "create_app"]
+__all__ = ["API_PATH", "ROUTES", "create_app"]
 
 API_PATH = "/api/v2"
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+_RESOURCES = (projects, branches, endpoints, roles, databases, operations, schemas, account, absent)
+
+ROUTES = [route for resource in _RESOURCES for route in resource.ROUTES]
+"""What is answered by more than a refusal. A role's or database's name may hold a slash, so refusals come last."""
 
 
 def create_app(engine: Engine) -> ASGIApp:
@@ -36,9 +43,7 @@ def create_app(engine: Engine) -> ASGIApp:
 
     Neon's API v2 is below `/api/v2`; beside it are `/sql` and `/v2`, for Neon's serverless driver.
     """
-    resources = (projects, branches, endpoints, roles, databases, operations, account, unserved)
-    routes = [route for resource in resources for route in resource.ROUTES]
-    api = Router(routes, redirect_slashes=False, default=_nothing_here)
+    api = Router([*ROUTES, *refusals(ROUTES)], redirect_slashes=False, default=_nothing_here)
     app = Starlette(routes=[Mount(API_PATH, api), *http.ROUTES, *relay.ROUTES])
     app.router.redirect_slashes = False
     app.router.default = _nothing_here

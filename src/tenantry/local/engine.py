@@ -18,6 +18,7 @@ from tenantry.local.clusters.binaries import Binaries, find_binaries
 from tenantry.local.clusters.privileges import check_reachable, choose_runner, give, make_folder
 from tenantry.local.computes import Computes
 from tenantry.local.errors import EngineRunningError
+from tenantry.local.plans import PLANS
 from tenantry.local.recovery import recover
 from tenantry.local.state.naming import new_api_key
 from tenantry.local.state.operations import Operations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tenantry.local.clusters.privileges import Runner
+    from tenantry.local.plans import Plan
 
 __all__ = ["Engine", "RunningEngine", "running_engine"]
 
@@ -59,9 +61,18 @@ class Engine:
     """
 
     def __init__(
-        self, data: Path, *, api_key: str, store: Store, computes: Computes, operations: Operations, lock: int
+        self,
+        data: Path,
+        *,
+        api_key: str,
+        plan: Plan,
+        store: Store,
+        computes: Computes,
+        operations: Operations,
+        lock: int,
     ) -> None:
         self.data = data
+        self.plan = plan
         self.api_key = api_key
         self.store = store
         self.computes = computes
@@ -79,10 +90,12 @@ class Engine:
         api_key: str | None = None,
         postgres_bin: Path | None = None,
         run_as: str | None = None,
+        plan: Plan = PLANS["none"],
     ) -> Engine:
         """Open *data*, which is made if need be, and put right what a killed engine left.
 
-        Without *api_key* the folder's own is used, made the first time. Root runs Postgres as *run_as*. Raises
+        Without *api_key* the folder's own is used, made the first time. Root runs Postgres as *run_as*. What
+        *plan* does not allow is refused. Raises
         `EngineRunningError` if another engine has the folder, `EnvironmentProblem` if this machine lacks something.
         """
         data = data.absolute()
@@ -95,7 +108,9 @@ class Engine:
         try:
             store = Store.open(data / "engine.db")
             try:
-                return cls._open(data, store, lock, runner=runner, api_key=api_key, postgres_bin=postgres_bin)
+                return cls._open(
+                    data, store, lock, runner=runner, api_key=api_key, postgres_bin=postgres_bin, plan=plan
+                )
             except BaseException:
                 store.close()
                 raise
@@ -105,7 +120,15 @@ class Engine:
 
     @classmethod
     def _open(
-        cls, data: Path, store: Store, lock: int, *, runner: Runner, api_key: str | None, postgres_bin: Path | None
+        cls,
+        data: Path,
+        store: Store,
+        lock: int,
+        *,
+        runner: Runner,
+        api_key: str | None,
+        postgres_bin: Path | None,
+        plan: Plan,
     ) -> Engine:
         clusters = data / "clusters"
         make_folder(clusters, runner)
@@ -118,7 +141,8 @@ class Engine:
 
         key = api_key or _kept_key(store)
         computes = Computes(clusters, _socket_folder(data, store, runner), store=store, runner=runner, find=find)
-        engine = cls(data, api_key=key, store=store, computes=computes, operations=Operations(store), lock=lock)
+        operations = Operations(store)
+        engine = cls(data, api_key=key, plan=plan, store=store, computes=computes, operations=operations, lock=lock)
         engine.announce(None)
         recover(store, computes)
         return engine

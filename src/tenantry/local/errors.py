@@ -17,7 +17,8 @@ EnvironmentProblem
     ├── InitError
     ├── StartError
     ├── StopError
-    └── CloneError
+    ├── CloneError
+    └── DumpError
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ __all__ = [
     "ClusterProblem",
     "ClustersGoneError",
     "DiskFullError",
+    "DumpError",
     "EngineRunningError",
     "FolderTakenError",
     "ForeignRoleError",
@@ -172,6 +174,10 @@ class StopError(ClusterProblem):
 
 class CloneError(ClusterProblem):
     """A cluster could not be cloned. Nothing of the clone was left."""
+
+
+class DumpError(ClusterProblem):
+    """The schema of a database could not be read. Nothing was changed."""
 
 
 class EngineRunningError(EnvironmentProblem):

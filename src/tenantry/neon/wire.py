@@ -21,6 +21,9 @@ __all__ = [
     "BranchOperations",
     "BranchResponse",
     "BranchRestoreRequest",
+    "BranchSchema",
+    "BranchSchemaCompareResponse",
+    "BranchSchemaResponse",
     "BranchUpdate",
     "BranchUpdateRequest",
     "BranchesPagination",
@@ -369,6 +372,27 @@ class BranchOperations(_Wire):
 
     branch: Branch
     operations: list[Operation] = Field(default_factory=list[Operation])
+
+
+class BranchSchema(_Wire):
+    """The tables of a database, each with its columns and constraints."""
+
+    tables: list[dict[str, Any]]
+
+
+class BranchSchemaResponse(_Wire):
+    """`GET .../schema`: one of the two, as `format` says. The name `json` is taken, by Pydantic."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    sql: str | None = None
+    json_schema: BranchSchema | None = Field(default=None, alias="json")
+
+
+class BranchSchemaCompareResponse(_Wire):
+    """`GET .../compare_schema`: a unified diff, empty where there is no difference."""
+
+    diff: str
 
 
 # --- endpoints --------------------------------------------------------------------------------------------------

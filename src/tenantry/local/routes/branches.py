@@ -78,4 +78,5 @@ ROUTES: list[Route] = [
     mutating("DELETE", _BRANCH, _delete),
     mutating("POST", f"{_BRANCH}/restore", _restore),
     mutating("POST", f"{_BRANCH}/set_as_default", _set_as_default),
+    mutating("POST", f"{_BRANCH}/set_as_primary", _set_as_default),  # its former name, which PyPI's neon-api uses
 ]

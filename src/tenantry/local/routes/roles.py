@@ -46,6 +46,7 @@ ROUTES: list[Route] = [
     reading(_ROLES, _list),
     mutating("POST", _ROLES, _create),
     reading(f"{_ROLE}/reveal_password", _reveal_password),
+    mutating("POST", f"{_ROLE}/reveal_password", _reveal_password),  # PyPI's neon-api asks so
     mutating("POST", f"{_ROLE}/reset_password", _reset_password),
     reading(_ROLE, _get),
     mutating("DELETE", _ROLE, _delete),

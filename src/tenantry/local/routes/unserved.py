@@ -1,4 +1,4 @@
-"""What Neon serves and this engine does not yet: an answer that says so, since a wrong one would be believed."""
+"""What Neon serves and this engine does not: an answer that says so, since a wrong one would be believed."""
 
 from __future__ import annotations
 
@@ -6,44 +6,31 @@ from typing import TYPE_CHECKING
 
 from tenantry.local.refusals import not_served
 from tenantry.local.routes.calling import Answer, Call, mutating, reading
+from tenantry.local.routes.published import without_route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.routing import Route
 
-__all__ = ["ROUTES"]
+    from tenantry.local.routes.published import Published
 
-_PROJECT = "/projects/{project_id}"
-_BRANCH = f"{_PROJECT}/branches/{{branch_id}}"
-
-_PATHS = [
-    ("GET", f"{_BRANCH}/schema", "the schema of a branch"),
-    ("GET", f"{_BRANCH}/compare_schema", "schema diffs"),
-    ("POST", f"{_BRANCH}/snapshot", "snapshots"),
-    ("POST", f"{_BRANCH}/finalize_restore", "snapshots"),
-    ("GET", f"{_BRANCH}/backup_schedule", "snapshots"),
-    ("PUT", f"{_BRANCH}/backup_schedule", "snapshots"),
-    ("POST", f"{_BRANCH}/recover", "the recovery of deleted branches"),
-    ("POST", f"{_BRANCH}/anonymize", "anonymized branches"),
-    ("POST", f"{_PROJECT}/branch_anonymized", "anonymized branches"),
-    ("POST", f"{_PROJECT}/recover", "the recovery of deleted projects"),
-    ("GET", f"{_PROJECT}/snapshots", "snapshots"),
-    ("GET", f"{_PROJECT}/snapshots/{{snapshot_id}}", "snapshots"),
-    ("PATCH", f"{_PROJECT}/snapshots/{{snapshot_id}}", "snapshots"),
-    ("DELETE", f"{_PROJECT}/snapshots/{{snapshot_id}}", "snapshots"),
-    ("POST", f"{_PROJECT}/snapshots/{{snapshot_id}}/restore", "snapshots"),
-]
+__all__ = ["refusals"]
 
 
-def _refusing(what: str) -> Callable[[Call], Answer]:
+def _refusing(operation: Published) -> Callable[[Call], Answer]:
     def refuse(_call: Call) -> Answer:
-        raise not_served(what, "use a project on Neon for it")
+        raise not_served(
+            f"`{operation.operation_id}` ({operation.method} {operation.path})",
+            "use a project on Neon for it; the page engine-api.md lists what is served",
+        )
 
     return refuse
 
 
-ROUTES: list[Route] = [
-    reading(path, _refusing(what)) if method == "GET" else mutating(method, path, _refusing(what))
-    for method, path, what in _PATHS
-]
+def refusals(served: Iterable[Route]) -> list[Route]:
+    """Return a route that refuses with a 501 for each published operation that none of *served* answers."""
+    return [
+        reading(one.path, _refusing(one)) if one.method == "GET" else mutating(one.method, one.path, _refusing(one))
+        for one in without_route(served)
+    ]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tenantry.local.refusals import bad_field, not_allowed, not_found
-from tenantry.local.services import find, views
-from tenantry.local.services.endpoints import endpoint_record
+from tenantry.local.services import find, limits, views
+from tenantry.local.services.endpoints import check_compute, endpoint_record
 from tenantry.local.services.forks import fork
 from tenantry.local.services.paging import take_page
 from tenantry.local.services.rules import (
@@ -105,7 +105,12 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
     with engine.operations.mutation(find.project(engine, project_id).id) as mutation, engine.computes.port() as port:
         project = find.project(engine, project_id)
         at = now()
-        parent, expires_at = check_branch_create(wanted, find.branches(engine, project_id), now=at)
+        branches = find.branches(engine, project_id)
+        parent, expires_at = check_branch_create(wanted, branches, now=at)
+        usage = limits.usage_of(branches)
+        limits.check_usage(engine.plan, usage, usage.plus(branches=1, protected=bool(wanted.protected)))
+        if options:
+            check_compute(engine, project, branch_id=None, suspend_timeout_seconds=options[0].suspend_timeout_seconds)
         branch_id = new_branch_id()
         directory = engine.computes.new_directory(branch_id)
         endpoint = endpoint_record(project, branch_id, options[0], new_endpoint_id(), port) if options else None
@@ -187,6 +192,8 @@ def update(engine: Engine, project_id: str, branch_id: str, request: wire.Branch
             check_unused_name(name, branches, besides=branch.id)
         at = now()
         protected = branch.protected if wanted.protected is None else wanted.protected
+        usage = limits.usage_of(branches)
+        limits.check_usage(engine.plan, usage, usage.plus(protected=protected - branch.protected))
         expires_at, ttl = branch.expires_at, branch.ttl_interval_seconds
         if "expires_at" in wanted.model_fields_set:
             expires_at, ttl = wanted.expires_at, None

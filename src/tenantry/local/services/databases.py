@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenantry.local.refusals import conflict
-from tenantry.local.services import find, views
+from tenantry.local.services import find, limits, views
 from tenantry.local.services.roles import apply_config
 from tenantry.local.services.rules import RESERVED_DATABASES, check_identifier
 from tenantry.local.state.records import DatabaseRecord, now
@@ -63,6 +63,7 @@ def create(
         branch = find.branch(engine, project_id, branch_id)
         _check_unused(engine, branch, name)
         owner = find.role(engine, branch, request.database.owner_name)
+        limits.check_databases(engine.plan, len(engine.store.select(DatabaseRecord, branch_id=branch.id)))
         at = now()
         with apply_config(engine, mutation, branch) as cluster:
             if not _was_cut_short(engine, branch, name):

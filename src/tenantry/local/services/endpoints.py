@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenantry.local.refusals import bad_field, conflict, not_allowed, not_found, not_served
-from tenantry.local.services import find, views
+from tenantry.local.services import find, limits, views
 from tenantry.local.services.rules import check_name
 from tenantry.local.state.naming import new_endpoint_id
 from tenantry.local.state.operations import Step
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tenantry.local.state.records import ProjectRecord
 
 __all__ = [
+    "check_compute",
     "create",
     "delete",
     "endpoint_record",
@@ -79,6 +80,22 @@ def endpoint_record(
     )
     _check_limits(record)
     return record
+
+
+def check_compute(
+    engine: Engine,
+    project: ProjectRecord,
+    *,
+    branch_id: BranchId | None,
+    suspend_timeout_seconds: int | None,
+    active: bool = True,
+) -> None:
+    """Raise what the engine's plan has against a compute that is made or started. A new branch has no id yet."""
+    limits.check_suspend_timeout(engine.plan, suspend_timeout_seconds)
+    if active:
+        default = find.default_branch(engine, project.id)
+        endpoints = engine.store.select(EndpointRecord, project_id=project.id)
+        limits.check_active(engine.plan, endpoints, branch_id=branch_id, default_branch_id=default.id)
 
 
 def _check_endpoint_name(name: str | None) -> str | None:
@@ -144,6 +161,13 @@ def create(engine: Engine, project_id: str, request: wire.EndpointCreateRequest)
         there = engine.computes.endpoint_of(branch)
         if there is not None:
             raise conflict(f"read-write endpoint already exists; branch_id:{branch.id!r}, endpoint_id:{there.id!r}")
+        check_compute(
+            engine,
+            project,
+            branch_id=branch.id,
+            suspend_timeout_seconds=request.endpoint.suspend_timeout_seconds,
+            active=endpoint.active,
+        )
         if endpoint.active:
             _run(engine, mutation, project, branch, endpoint)
         with mutation.commit() as writer:
@@ -176,6 +200,8 @@ def start(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointOpe
             raise not_allowed(f"endpoint {endpoint.id} is disabled: set disabled to false first")
         if endpoint.active and engine.computes.serves(branch):
             return _answer(engine, endpoint, mutation)
+        if not endpoint.active:
+            check_compute(engine, project, branch_id=branch.id, suspend_timeout_seconds=None)
         _run(engine, mutation, project, branch, endpoint)
         endpoint = replace(endpoint, active=True, started_at=now(), updated_at=now())
         with mutation.commit() as writer:
@@ -214,6 +240,8 @@ def restart(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointO
         if endpoint.disabled:
             raise not_allowed(f"endpoint {endpoint.id} is disabled: set disabled to false first")
         branch = _branch_of(engine, endpoint)
+        if not endpoint.active:
+            check_compute(engine, project, branch_id=branch.id, suspend_timeout_seconds=None)
         cluster = engine.computes.cluster(project, branch.directory, port=endpoint.port)
         mutation.plan([Step("suspend_compute", branch.id, endpoint.id), Step("start_compute", branch.id, endpoint.id)])
         with mutation.step():
@@ -236,6 +264,7 @@ def update(
         raise not_served("moving an endpoint to another branch", "make an endpoint on that branch")
     _check_settings(wanted.settings)
     name = _check_endpoint_name(wanted.name)
+    limits.check_suspend_timeout(engine.plan, wanted.suspend_timeout_seconds)
     with engine.operations.mutation(project.id) as mutation:
         endpoint = find.endpoint(engine, project_id, endpoint_id)
         given = {

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tenantry.local.errors import PostgresMissingError
 from tenantry.local.refusals import bad_field, not_allowed, not_served
-from tenantry.local.services import find, views
+from tenantry.local.services import find, limits, views
 from tenantry.local.services.endpoints import endpoint_record
 from tenantry.local.services.paging import take_page
 from tenantry.local.services.rules import RESERVED_DATABASES, RESERVED_ROLES, check_identifier, check_name
@@ -28,6 +28,7 @@ from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from tenantry.local.engine import Engine
+    from tenantry.local.plans import Plan
 
 __all__ = ["ORGANIZATION_ID", "REGIONS", "create", "delete", "get", "list_page", "update"]
 
@@ -91,7 +92,7 @@ def get(engine: Engine, project_id: str) -> wire.ProjectResponse:
     return wire.ProjectResponse(project=show(find.project(engine, project_id)))
 
 
-def _record(wanted: wire.ProjectCreate) -> ProjectRecord:
+def _record(wanted: wire.ProjectCreate, plan: Plan) -> ProjectRecord:
     """Return the project that is asked for, or say what of it cannot be."""
     at = now()
     identifier = new_project_id()
@@ -105,12 +106,15 @@ def _record(wanted: wire.ProjectCreate) -> ProjectRecord:
         raise not_served("projects without stored passwords", "leave project.store_passwords out")
     if wanted.org_id not in (None, ORGANIZATION_ID):
         raise bad_field("project.org_id", f"{wanted.org_id!r} is not an organization here: {ORGANIZATION_ID!r} is")
+    limits.check_history(plan, wanted.history_retention_seconds)
     return ProjectRecord(
         id=identifier,
         name=check_name("project.name", wanted.name) or identifier,
         pg_version=major,
         region_id=region,
-        history_retention_seconds=_history(wanted.history_retention_seconds, DEFAULT_HISTORY_SECONDS),
+        history_retention_seconds=_history(
+            wanted.history_retention_seconds, limits.allowed_history(plan, DEFAULT_HISTORY_SECONDS)
+        ),
         settings=wanted.settings or {},
         default_endpoint_settings=wanted.default_endpoint_settings or {},
         superuser_password=new_password(),
@@ -130,7 +134,9 @@ def _history(seconds: int | None, default: int) -> int:
 def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedProject:
     """Make a project: its default branch, the branch's owner and database, and a running read_write endpoint."""
     wanted = request.project
-    project = _record(wanted)
+    project = _record(wanted, engine.plan)
+    options_of_endpoint = _endpoint_options(wanted, engine.plan)
+    limits.check_projects(engine.plan, len(engine.store.select(ProjectRecord)))
     options = wanted.branch or wire.ProjectBranchOptions()
     at = project.created_at
     database_name = check_identifier(
@@ -172,7 +178,7 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
     except PostgresMissingError as exc:
         raise not_allowed(f"project.pg_version: {exc}") from exc
     with engine.operations.mutation(project.id) as mutation, engine.computes.port() as port:
-        endpoint = endpoint_record(project, branch_id, _endpoint_options(wanted), new_endpoint_id(), port)
+        endpoint = endpoint_record(project, branch_id, options_of_endpoint, new_endpoint_id(), port)
         mutation.plan([Step("create_timeline", branch_id), Step("start_compute", branch_id, endpoint.id)])
         cluster = engine.computes.cluster(project, branch.directory, port=port)
         mutation.undo(lambda: engine.computes.remove(branch.directory))
@@ -198,27 +204,30 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
     )
 
 
-def _endpoint_options(wanted: wire.ProjectCreate) -> wire.EndpointOptions:
+def _endpoint_options(wanted: wire.ProjectCreate, plan: Plan) -> wire.EndpointOptions:
     """The settings of the endpoint that a project is made with: those of the request, over the project's defaults."""
     given = wanted.model_dump(include={"autoscaling_limit_min_cu", "autoscaling_limit_max_cu"}, exclude_none=True)
-    return _check_defaults((wanted.default_endpoint_settings or {}) | given)
+    return _check_defaults((wanted.default_endpoint_settings or {}) | given, plan)
 
 
-def _check_defaults(settings: dict[str, Any] | None) -> wire.EndpointOptions:
+def _check_defaults(settings: dict[str, Any] | None, plan: Plan) -> wire.EndpointOptions:
     """Return what endpoints are to be made with, or say which value cannot be used."""
     try:
-        return wire.EndpointOptions.model_validate(settings or {}, strict=True)
+        options = wire.EndpointOptions.model_validate(settings or {}, strict=True)
     except ValidationError as exc:
         first = exc.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise bad_field(f"project.default_endpoint_settings.{field}", first["msg"]) from exc
+    limits.check_suspend_timeout(plan, options.suspend_timeout_seconds)
+    return options
 
 
 def update(engine: Engine, project_id: str, request: wire.ProjectUpdateRequest) -> wire.ProjectResponse:
     """Change what of a project can change."""
     wanted = request.project
     name = check_name("project.name", wanted.name)
-    _check_defaults(wanted.default_endpoint_settings)
+    _check_defaults(wanted.default_endpoint_settings, engine.plan)
+    limits.check_history(engine.plan, wanted.history_retention_seconds)
     with engine.operations.mutation(find.project(engine, project_id).id) as mutation:
         project = find.project(engine, project_id)
         changed = replace(

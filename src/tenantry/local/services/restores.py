@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tenantry.local.services import find, views
+from tenantry.local.services import find, limits, views
 from tenantry.local.services.forks import fork
 from tenantry.local.services.rules import check_restore
 from tenantry.local.state.naming import new_branch_id
@@ -35,7 +35,11 @@ def restore(
     with engine.operations.mutation(find.project(engine, project_id).id) as mutation:
         project = find.project(engine, project_id)
         branch = find.branch(engine, project_id, branch_id)
-        plan = check_restore(branch, request, find.branches(engine, project_id))
+        branches = find.branches(engine, project_id)
+        plan = check_restore(branch, request, branches)
+        if plan.preserve_under_name is not None:
+            usage = limits.usage_of(branches)
+            limits.check_usage(engine.plan, usage, usage.plus(branches=1))
         endpoint = engine.computes.endpoint_of(branch)
         active = endpoint if endpoint is not None and endpoint.active else None
         directory = engine.computes.new_directory(branch.id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tenantry.local.errors import ForeignRoleError
 from tenantry.local.refusals import Refusal, conflict, not_allowed
-from tenantry.local.services import find, views
+from tenantry.local.services import find, limits, views
 from tenantry.local.services.rules import RESERVED_ROLES, check_identifier
 from tenantry.local.state.naming import new_password
 from tenantry.local.state.operations import Step
@@ -66,6 +66,7 @@ def create(engine: Engine, project_id: str, branch_id: str, request: wire.RoleCr
         branch = find.branch(engine, project_id, branch_id)
         if engine.store.get(RoleRecord, branch_id=branch.id, name=name) is not None:
             raise conflict(f"role already exists; role_name:{name!r}")
+        limits.check_roles(engine.plan, len(engine.store.select(RoleRecord, branch_id=branch.id)))
         at = now()
         password = None if request.role.no_login else new_password()
         role = RoleRecord(branch_id=branch.id, name=name, password=password, created_at=at, updated_at=at)
