@@ -13,7 +13,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from tenantry.cli import branches, connection, demo, engine, layout, plan
+from tenantry.cli import branches, connection, demo, engine, layout, neon, plan
 from tenantry.core.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -35,6 +35,7 @@ demo.register(app)
 branches.register(app)
 connection.register(app)
 layout.register(app)
+neon.register(app)
 
 
 @app.callback(invoke_without_command=True)
