@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import socket
-import sqlite3
 import stat
 import threading
 import time
@@ -22,7 +21,7 @@ from tenantry.local.clusters.processes import postmaster_of
 from tenantry.local.engine import Engine, running_engine
 from tenantry.local.errors import ClustersGoneError, EngineRunningError
 from tenantry.local.state.store import Store
-from tests.plugins.engine import Branch, InProcess, Project, Serving, make_project
+from tests.plugins.engine import Branch, InProcess, Project, Serving, check_whole, make_project
 
 Launch = Callable[..., Serving]
 
@@ -37,24 +36,6 @@ def reopened(project: Project, serving: Serving) -> Project:
 def directory_of(data: Path, branch: Branch) -> Path:
     (path,) = (data / "clusters").glob(f"{branch.id}.*")
     return path
-
-
-def check_whole(data: Path, project: Project) -> list[dict[str, object]]:
-    """Check that rows, directories and processes agree and no operation hangs; return the branches."""
-    branches = project.api.get(f"{project.path}/branches")["branches"]
-    endpoints = project.api.get(f"{project.path}/endpoints")["endpoints"]
-    operations = project.api.get(f"{project.path}/operations")["operations"]
-    store = sqlite3.connect(f"file:{data / 'engine.db'}?mode=ro", uri=True)
-    directories: dict[str, str] = dict(store.execute("SELECT id, directory FROM branches"))
-    store.close()
-    on_disk = {path.name for path in (data / "clusters").iterdir()}
-    running = {name for name in on_disk if postmaster_of(data / "clusters" / name) is not None}
-
-    assert set(directories) == {branch["id"] for branch in branches}
-    assert set(directories.values()) == on_disk
-    assert {directories[one["branch_id"]] for one in endpoints if one["current_state"] == "active"} == running
-    assert {one["status"] for one in operations} <= {"finished", "failed", "cancelled"}
-    return branches
 
 
 def test_an_engine_serves_says_where_and_ends_on_a_signal(data: Path, launch: Launch):
@@ -289,22 +270,6 @@ def test_a_folder_without_any_data_is_refused_and_nothing_is_forgotten(data: Pat
     (data / "elsewhere").rename(data / "clusters")
 
     assert [branch["name"] for branch in check_whole(data, reopened(project, launch(data)))] == ["main"]
-
-
-def test_a_database_that_was_cut_short_is_made_anew(data: Path, in_process: InProcess):
-    with Engine.open(data) as engine:
-        project = make_project(in_process.api(engine))
-        project.main.sql("CREATE DATABASE half")
-        directory = directory_of(data, project.main).name
-        with engine.store.write() as writer:  # what an engine leaves that was killed within CREATE DATABASE
-            writer.set_meta(f"making database half in {directory}", "")
-
-        project.api.post(
-            f"{project.main.path}/databases", {"database": {"name": "half", "owner_name": "neondb_owner"}}, status=201
-        )
-
-        assert engine.store.meta(f"making database half in {directory}") is None
-        project.api.delete(f"{project.main.path}/databases/half", status=200)
 
 
 def test_postmasters_can_be_left_running_for_the_next_engine(data: Path, in_process: InProcess):

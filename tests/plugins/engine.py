@@ -4,6 +4,7 @@ import json
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tenantry.local.app import create_app
-from tenantry.local.clusters.processes import kill_all
+from tenantry.local.clusters.processes import kill_all, postmaster_of
 from tenantry.local.engine import Engine
 
 _SERVE = """
@@ -123,6 +124,24 @@ def make_project(api: Api, **wanted: Any) -> Project:
     made = api.post("/projects", {"project": {"name": f"p-{secrets.token_hex(4)}"} | wanted}, status=201)
     project_id = made["project"]["id"]
     return Project(api, project_id, made, Branch(api, project_id, made["branch"]["id"], made["branch"]["name"], made))
+
+
+def check_whole(data: Path, project: Project) -> list[dict[str, object]]:
+    """Check that rows, directories and processes agree and no operation hangs; return the branches."""
+    branches = project.api.get(f"{project.path}/branches")["branches"]
+    endpoints = project.api.get(f"{project.path}/endpoints")["endpoints"]
+    operations = project.api.get(f"{project.path}/operations")["operations"]
+    store = sqlite3.connect(f"file:{data / 'engine.db'}?mode=ro", uri=True)
+    directories: dict[str, str] = dict(store.execute("SELECT id, directory FROM branches"))
+    store.close()
+    on_disk = {path.name for path in (data / "clusters").iterdir()}
+    running = {name for name in on_disk if postmaster_of(data / "clusters" / name) is not None}
+
+    assert set(directories) == {branch["id"] for branch in branches}
+    assert set(directories.values()) == on_disk
+    assert {directories[one["branch_id"]] for one in endpoints if one["current_state"] == "active"} == running
+    assert {one["status"] for one in operations} <= {"finished", "failed", "cancelled"}
+    return branches
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tenantry.core.errors import EnvironmentProblem
+from tenantry.local.changes import finish_all
 from tenantry.local.clusters.processes import read_pid_file
 from tenantry.local.errors import ClustersGoneError
 from tenantry.local.state.operations import after_death
@@ -104,6 +105,7 @@ def recover(store: Store, computes: Computes) -> None:
         log.info("removing %s, which belongs to no branch", directory)
         computes.remove(directory)
     _settle_postmasters(store, computes)
+    finish_all(store, computes)
 
 
 def _settle_postmasters(store: Store, computes: Computes) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tenantry.local import changes
+from tenantry.local.changes import Change
 from tenantry.local.refusals import conflict
 from tenantry.local.services import find, limits, views
 from tenantry.local.services.roles import apply_config
 from tenantry.local.services.rules import RESERVED_DATABASES, check_identifier
-from tenantry.local.state.records import DatabaseRecord, now
+from tenantry.local.state.records import DatabaseRecord
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
@@ -64,33 +65,11 @@ def create(
         _check_unused(engine, branch, name)
         owner = find.role(engine, branch, request.database.owner_name)
         limits.check_databases(engine.plan, len(engine.store.select(DatabaseRecord, branch_id=branch.id)))
-        at = now()
-        with apply_config(engine, mutation, branch) as cluster:
-            if not _was_cut_short(engine, branch, name):
-                _check_not_in_postgres(cluster, name)
-            _mark(engine, branch, name)
-            cluster.drop_database(name)
-            cluster.create_database(name, owner.name)
+        change = Change("create_database", name, owner=owner.name)
+        apply_config(engine, mutation, branch, change, check=lambda cluster: _check_not_in_postgres(cluster, name))
         with mutation.commit() as writer:
-            writer.insert(
-                DatabaseRecord(branch_id=branch.id, name=name, owner_name=owner.name, created_at=at, updated_at=at)
-            )
-            writer.delete_meta(_mark_key(branch, name))
+            changes.record(engine.store, writer, branch, change)
     return _answer(find.database(engine, branch, name), mutation)
-
-
-def _mark_key(branch: BranchRecord, name: str) -> str:
-    return f"making database {name} in {branch.directory}"
-
-
-def _mark(engine: Engine, branch: BranchRecord, name: str) -> None:
-    """Remember that a database is being made: what an engine that died left of it is ours to drop."""
-    with engine.store.write() as writer:
-        writer.set_meta(_mark_key(branch, name), "")
-
-
-def _was_cut_short(engine: Engine, branch: BranchRecord, name: str) -> bool:
-    return engine.store.meta(_mark_key(branch, name)) is not None
 
 
 def update(
@@ -107,23 +86,18 @@ def update(
         if new_name is not None:
             _check_unused(engine, branch, new_name)
         owner = None if wanted.owner_name is None else find.role(engine, branch, wanted.owner_name).name
-        with apply_config(engine, mutation, branch) as cluster:
+        change = Change(
+            "update_database", name, new_name=new_name, owner=None if owner == database.owner_name else owner
+        )
+
+        def check(cluster: Cluster) -> None:
             if new_name is not None:
                 _check_not_in_postgres(cluster, new_name)
-            if owner is not None and owner != database.owner_name:
-                cluster.alter_database_owner(name, owner)
-                mutation.undo(lambda: cluster.alter_database_owner(name, database.owner_name))
-            if new_name is not None:
-                cluster.rename_database(name, new_name)
-        database = replace(
-            database,
-            name=new_name or database.name,
-            owner_name=owner or database.owner_name,
-            updated_at=now(),
-        )
+
+        apply_config(engine, mutation, branch, change, check=check)
         with mutation.commit() as writer:
-            writer.update(database)
-    return _answer(database, mutation)
+            changes.record(engine.store, writer, branch, change)
+    return _answer(find.database(engine, branch, new_name or name), mutation)
 
 
 def delete(engine: Engine, project_id: str, branch_id: str, name: str) -> wire.DatabaseOperations | None:
@@ -133,8 +107,8 @@ def delete(engine: Engine, project_id: str, branch_id: str, name: str) -> wire.D
         database = engine.store.get(DatabaseRecord, branch_id=branch.id, name=name)
         if database is None:
             return None
-        with apply_config(engine, mutation, branch) as cluster:
-            cluster.drop_database(name)
+        change = Change("delete_database", name)
+        apply_config(engine, mutation, branch, change)
         with mutation.commit() as writer:
-            writer.delete(DatabaseRecord, id=database.id)
+            changes.record(engine.store, writer, branch, change)
     return _answer(database, mutation)

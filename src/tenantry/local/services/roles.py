@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import replace
+import logging
 from typing import TYPE_CHECKING
 
+import psycopg
+
+from tenantry.core.errors import TenantryError
+from tenantry.local import changes
+from tenantry.local.changes import Change
 from tenantry.local.errors import ForeignRoleError
 from tenantry.local.refusals import Refusal, conflict, not_allowed
 from tenantry.local.services import find, limits, views
 from tenantry.local.services.rules import RESERVED_ROLES, check_identifier
 from tenantry.local.state.naming import new_password
 from tenantry.local.state.operations import Step
-from tenantry.local.state.records import DatabaseRecord, RoleRecord, now
+from tenantry.local.state.records import DatabaseRecord, RoleRecord
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
 
     from tenantry.local.clusters.cluster import Cluster
     from tenantry.local.engine import Engine
@@ -25,19 +29,46 @@ if TYPE_CHECKING:
 
 __all__ = ["apply_config", "create", "delete", "get", "list_all", "reset_password", "reveal_password"]
 
-END_SESSIONS_OF_ROLE = """
-    SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename = %s
-"""
+log = logging.getLogger(__name__)
 
 
-@contextmanager
-def apply_config(engine: Engine, mutation: Mutation, branch: BranchRecord) -> Generator[Cluster]:
-    """Run the mutation's one step, `apply_config`, on the branch's cluster, which is woken for it if it sleeps."""
+def apply_config(
+    engine: Engine,
+    mutation: Mutation,
+    branch: BranchRecord,
+    change: Change,
+    *,
+    check: Callable[[Cluster], None] = lambda _cluster: None,
+) -> None:
+    """Carry *change* out on the branch's cluster as the mutation's one step, `apply_config`; one that sleeps is woken.
+
+    *check* may refuse before anything is done. A postmaster that dies meanwhile is started again, and the change with
+    it; what cannot be finished now is finished later, so the caller records it with `changes.record`.
+    """
     endpoint = engine.computes.endpoint_of(branch)
     mutation.plan([Step("apply_config", branch.id, None if endpoint is None else endpoint.id)])
     project = find.project(engine, branch.project_id)
     with mutation.step(), engine.computes.awake(project, branch) as cluster:
-        yield cluster
+        changes.finish(engine.store, branch, cluster)
+        check(cluster)
+        changes.begin(engine.store, branch, change)
+        try:
+            _insist(cluster, change)
+        except (TenantryError, psycopg.Error) as problem:
+            if not changes.lost(problem):
+                changes.give_up(engine.store, branch, cluster, change)
+            raise
+
+
+def _insist(cluster: Cluster, change: Change) -> None:
+    try:
+        changes.carry_out(cluster, change)
+    except psycopg.OperationalError as problem:
+        if not changes.lost(problem):
+            raise
+        log.warning("Postgres was lost while a role or database was changed, and is started again: %s", problem)
+        cluster.start()
+        changes.carry_out(cluster, change)
 
 
 def list_all(engine: Engine, project_id: str, branch_id: str) -> wire.RolesResponse:
@@ -67,16 +98,15 @@ def create(engine: Engine, project_id: str, branch_id: str, request: wire.RoleCr
         if engine.store.get(RoleRecord, branch_id=branch.id, name=name) is not None:
             raise conflict(f"role already exists; role_name:{name!r}")
         limits.check_roles(engine.plan, len(engine.store.select(RoleRecord, branch_id=branch.id)))
-        at = now()
         password = None if request.role.no_login else new_password()
-        role = RoleRecord(branch_id=branch.id, name=name, password=password, created_at=at, updated_at=at)
-        with apply_config(engine, mutation, branch) as cluster:
-            try:
-                cluster.ensure_role(name, password, no_login=password is None)
-            except ForeignRoleError as exc:
-                raise conflict(f"role already exists; role_name:{name!r}: {exc}") from exc
+        change = Change("create_role", name, password=password)
+        try:
+            apply_config(engine, mutation, branch, change)
+        except ForeignRoleError as exc:
+            raise conflict(f"role already exists; role_name:{name!r}: {exc}") from exc
         with mutation.commit() as writer:
-            writer.insert(role)
+            changes.record(engine.store, writer, branch, change)
+    role = find.role(engine, branch, name)
     return _answer(role, mutation, with_password=True)
 
 
@@ -91,12 +121,10 @@ def delete(engine: Engine, project_id: str, branch_id: str, name: str) -> wire.R
         if owned:
             names = ", ".join(repr(database.name) for database in owned)
             raise not_allowed(f"role {name!r} owns {names}: give or delete them first")
-        with apply_config(engine, mutation, branch) as cluster:
-            with cluster.connect() as connection:
-                connection.execute(END_SESSIONS_OF_ROLE, [name])
-            cluster.drop_role(name)
+        change = Change("delete_role", name)
+        apply_config(engine, mutation, branch, change)
         with mutation.commit() as writer:
-            writer.delete(RoleRecord, branch_id=branch.id, name=name)
+            changes.record(engine.store, writer, branch, change)
     return _answer(role, mutation, with_password=False)
 
 
@@ -115,12 +143,8 @@ def reset_password(engine: Engine, project_id: str, branch_id: str, name: str) -
         role = find.role(engine, branch, name)
         if role.password is None:
             raise not_allowed(f"role {name!r} cannot log in, so it has no password to reset")
-        new = new_password()
-        with apply_config(engine, mutation, branch) as cluster:
-            cluster.set_role_password(name, new)
-            with cluster.connect() as connection:
-                connection.execute(END_SESSIONS_OF_ROLE, [name])
-        role = replace(role, password=new, updated_at=now())
+        change = Change("reset_password", name, password=new_password())
+        apply_config(engine, mutation, branch, change)
         with mutation.commit() as writer:
-            writer.update(role)
-    return _answer(role, mutation, with_password=True)
+            changes.record(engine.store, writer, branch, change)
+    return _answer(find.role(engine, branch, name), mutation, with_password=True)

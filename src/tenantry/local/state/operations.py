@@ -193,7 +193,7 @@ def after_death(records: Iterable[OperationRecord]) -> list[OperationRecord]:
         replace(
             record,
             status="failed",
-            error="the engine ended while this ran; it was undone when the engine was opened again",
+            error="the engine ended while this ran; it was undone or finished when the engine was opened again",
             failures_count=1,
             updated_at=at,
         )
