@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.plugins.root",
     "tests.plugins.site",
     "tests.plugins.shop",
+    "tests.plugins.tools",
 ]
