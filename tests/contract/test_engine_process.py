@@ -140,10 +140,11 @@ def test_a_killed_engines_postmasters_run_on_and_are_adopted(data: Path, launch:
 
     serving.kill()
     assert running_engine(data) is None
-    assert project.main.sql("SELECT 1") == [(1,)]
+    assert postmaster_of(directory_of(data, project.main)) == pid
     project = reopened(project, launch(data))
 
     assert postmaster_of(directory_of(data, project.main)) == pid
+    assert project.main.sql("SELECT 1") == [(1,)]
     check_whole(data, project)
 
 

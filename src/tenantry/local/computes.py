@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tenantry.local.clusters.cloning import CloneReport, clone_cluster
 from tenantry.local.clusters.cluster import Cluster
-from tenantry.local.clusters.ports import free_port
+from tenantry.local.clusters.ports import BEHIND, free_port
 from tenantry.local.clusters.processes import kill_all, postmaster_of
 from tenantry.local.state.records import EndpointRecord
 
@@ -37,7 +37,7 @@ class Computes:
         self, folder: Path, sockets: Path, *, store: Store, runner: Runner, find: Callable[[int], Binaries]
     ) -> None:
         self.folder = folder
-        self._sockets = sockets
+        self.sockets = sockets
         self._store = store
         self._runner = runner
         self._find = find
@@ -72,9 +72,27 @@ class Computes:
             port,
             self.binaries(project.pg_version),
             self._runner,
-            self._sockets,
+            self.sockets,
             project.superuser_password,
+            host=BEHIND,
         )
+
+    def compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> Cluster:
+        """Return the cluster that serves *endpoint*."""
+        return self.cluster(project, branch.directory, port=endpoint.port)
+
+    def start_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
+        """Start what serves *endpoint*, unless it runs. Raises the errors of `Cluster.start`."""
+        self.compute(project, branch, endpoint).start()
+
+    def stop_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
+        """Stop what serves *endpoint*, if it runs. Raises `StopError`."""
+        self.compute(project, branch, endpoint).stop()
+
+    def path_of(self, branch: BranchRecord, endpoint: EndpointRecord) -> Path:
+        """Return the data directory of what serves *endpoint*, which need not be there."""
+        del endpoint
+        return self.folder / branch.directory
 
     def endpoint_of(self, branch: BranchRecord) -> EndpointRecord | None:
         """Return the read_write endpoint of *branch*."""

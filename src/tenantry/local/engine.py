@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tenantry.local.clusters.privileges import check_reachable, choose_runner, g
 from tenantry.local.computes import Computes
 from tenantry.local.errors import EngineRunningError
 from tenantry.local.plans import PLANS
+from tenantry.local.power import DEFAULT_SUSPEND_SECONDS, Power
 from tenantry.local.recovery import recover
 from tenantry.local.state.naming import new_api_key
 from tenantry.local.state.operations import Operations
@@ -42,6 +44,7 @@ _API_KEY = "api_key"
 _SOCKETS = "sockets"
 _SOCKET_PATH_LIMIT = 103
 _DRAIN_SECONDS = 60.0
+_FILES = 65_536
 _LOCK_SECONDS = 0.5
 
 
@@ -69,6 +72,7 @@ class Engine:
         store: Store,
         computes: Computes,
         operations: Operations,
+        power: Power,
         lock: int,
     ) -> None:
         self.data = data
@@ -77,6 +81,7 @@ class Engine:
         self.store = store
         self.computes = computes
         self.operations = operations
+        self.power = power
         self._lock: int | None = lock
 
     def __repr__(self) -> str:
@@ -91,13 +96,16 @@ class Engine:
         postgres_bin: Path | None = None,
         run_as: str | None = None,
         plan: Plan = PLANS["none"],
+        suspend_timeout_seconds: int = DEFAULT_SUSPEND_SECONDS,
     ) -> Engine:
         """Open *data*, which is made if need be, and put right what a killed engine left.
 
         Without *api_key* the folder's own is used, made the first time. Root runs Postgres as *run_as*. What
-        *plan* does not allow is refused. Raises
-        `EngineRunningError` if another engine has the folder, `EnvironmentProblem` if this machine lacks something.
+        *plan* does not allow is refused. A compute that nobody uses is suspended after *suspend_timeout_seconds*,
+        unless its endpoint says otherwise; -1 is never. Raises `EngineRunningError` if another engine has the folder,
+        `EnvironmentProblem` if this machine lacks something.
         """
+        _allow_files()
         data = data.absolute()
         runner = choose_runner(run_as)
         check_reachable(data / "clusters", runner)
@@ -109,7 +117,14 @@ class Engine:
             store = Store.open(data / "engine.db")
             try:
                 return cls._open(
-                    data, store, lock, runner=runner, api_key=api_key, postgres_bin=postgres_bin, plan=plan
+                    data,
+                    store,
+                    lock,
+                    runner=runner,
+                    api_key=api_key,
+                    postgres_bin=postgres_bin,
+                    plan=plan,
+                    suspend_timeout_seconds=suspend_timeout_seconds,
                 )
             except BaseException:
                 store.close()
@@ -129,6 +144,7 @@ class Engine:
         api_key: str | None,
         postgres_bin: Path | None,
         plan: Plan,
+        suspend_timeout_seconds: int,
     ) -> Engine:
         clusters = data / "clusters"
         make_folder(clusters, runner)
@@ -141,10 +157,23 @@ class Engine:
 
         key = api_key or _kept_key(store)
         computes = Computes(clusters, _socket_folder(data, store, runner), store=store, runner=runner, find=find)
-        operations = Operations(store)
-        engine = cls(data, api_key=key, plan=plan, store=store, computes=computes, operations=operations, lock=lock)
+        power = Power(
+            store, computes, suspend_timeout_seconds=suspend_timeout_seconds, most_active=plan.active_computes
+        )
+        operations = Operations(store, changed=power.settle)
+        engine = cls(
+            data,
+            api_key=key,
+            plan=plan,
+            store=store,
+            computes=computes,
+            operations=operations,
+            power=power,
+            lock=lock,
+        )
         engine.announce(None)
         recover(store, computes)
+        power.begin(operations)
         return engine
 
     def announce(self, api: str | None) -> None:
@@ -168,6 +197,7 @@ class Engine:
         lock, self._lock = self._lock, None
         try:
             self.operations.close(timeout_seconds=_DRAIN_SECONDS)
+            self.power.close()
             if stop_computes:
                 self._stop_computes()
         finally:
@@ -197,6 +227,14 @@ class Engine:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _allow_files() -> None:
+    """Let this process have as many files open as it may: each endpoint has an address that is listened on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _kept_key(store: Store) -> str:

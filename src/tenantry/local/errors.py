@@ -86,14 +86,15 @@ class UnreachableFolderError(EnvironmentProblem):
 
 
 class PortTakenError(EnvironmentProblem):
-    """Something that is not this cluster listens on *port*."""
+    """Something that is not this cluster listens on *port* of *host*."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, host: str = "127.0.0.1") -> None:
         super().__init__(
-            f"port {port} on 127.0.0.1 is taken by another program",
+            f"port {port} on {host} is taken by another program",
             way_out=f"stop it (`ss -ltnp 'sport = :{port}'` shows it), or give the cluster another port",
         )
         self.port = port
+        self.host = host
 
 
 class DiskFullError(EnvironmentProblem):

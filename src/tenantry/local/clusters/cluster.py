@@ -48,8 +48,8 @@ class Cluster:
     """A Postgres cluster on this machine. The value says where it is; whether it runs is asked of the system.
 
     `data` may be shared with nobody; `sockets` may, its path is short. `superuser_password` is that of `cloud_admin`,
-    the role that only the engine logs in with. A postmaster outlives the process that started it, and any `Cluster`
-    of the same values takes it up again.
+    the role that only the engine logs in with. `host` is where it listens for TCP. A postmaster outlives the process
+    that started it, and any `Cluster` of the same values takes it up again.
     """
 
     data: Path
@@ -58,6 +58,7 @@ class Cluster:
     runner: Runner
     sockets: Path
     superuser_password: str = field(repr=False)
+    host: str = HOST
 
     # ---- life
 
@@ -165,8 +166,8 @@ class Cluster:
             aside.rename(self.data / "backup_label")
 
     def _check_port(self) -> None:
-        if not is_free(self.port):
-            raise PortTakenError(self.port)
+        if not is_free(self.port, self.host):
+            raise PortTakenError(self.port, host=self.host)
 
     def stop(self, *, mode: Literal["smart", "fast", "immediate"] = "fast", timeout_seconds: float = 30) -> None:
         """Stop the postmaster and wait until it is gone. Does nothing where none runs. Raises `StopError`."""

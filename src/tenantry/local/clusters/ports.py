@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from tenantry.local.errors import PortTakenError
@@ -12,9 +13,13 @@ from tenantry.local.errors import PortTakenError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["HOST", "free_port", "is_free"]
+__all__ = ["BEHIND", "HOST", "free_port", "is_free"]
 
 HOST = "127.0.0.1"
+"""Where clients connect."""
+
+BEHIND = "127.0.0.2" if sys.platform == "linux" else "::1"
+"""Where a postmaster listens that stands behind the relay: on the port of its endpoint, at another address."""
 
 _PORTS = range(20_000, 32_768)  # below those that Linux hands to outgoing connections
 
@@ -25,17 +30,17 @@ def free_port(taken: Collection[int]) -> int:
     It lies outside the range of outgoing connections, so that it is still free when its cluster wakes again.
     """
     for port in random.sample(_PORTS, len(_PORTS)):
-        if port not in taken and is_free(port):
+        if port not in taken and is_free(port) and is_free(port, BEHIND):
             return port
     raise PortTakenError(_PORTS.start)
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens on *port* of 127.0.0.1."""
-    with socket.socket() as probe:
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether nobody listens on *port* of *host*, an address of this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as problem:
             if problem.errno == errno.EADDRINUSE:
                 return False

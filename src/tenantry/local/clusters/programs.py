@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tenantry.local.clusters import roles, tls
 from tenantry.local.clusters.folders import LOG
-from tenantry.local.clusters.ports import HOST
+from tenantry.local.clusters.ports import BEHIND
 from tenantry.local.clusters.privileges import clean_environment, give, run
 from tenantry.local.errors import DiskFullError, InitError
 
@@ -28,7 +28,7 @@ _HBA = """\
 # Written by tenantry. Every connection gives a password; nothing is trusted for where it comes from.
 local all,replication all scram-sha-256
 host all,replication all 127.0.0.1/32 scram-sha-256
-"""
+""" + (f"host all,replication all {BEHIND}/128 scram-sha-256\n" if ":" in BEHIND else "")
 
 # Starts a server that outlives us: in a session of its own (Popen sees to that), child of nobody, with none of our
 # files. Prints its pid.
@@ -41,7 +41,7 @@ def server_settings(cluster: Cluster) -> dict[str, str]:
     A clone thus has nothing of its parent's port, sockets or keys, whatever files it was cloned with.
     """
     settings = {
-        "listen_addresses": HOST,
+        "listen_addresses": cluster.host,
         "port": str(cluster.port),
         "unix_socket_directories": str(cluster.sockets),
         "hba_file": str(cluster.data / "pg_hba.conf"),

@@ -179,11 +179,11 @@ def _run(
     engine: Engine, mutation: Mutation, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord
 ) -> None:
     """Start the compute as the mutation's only step."""
-    cluster = engine.computes.cluster(project, branch.directory, port=endpoint.port)
     mutation.plan([Step("start_compute", branch.id, endpoint.id)])
-    mutation.undo(cluster.stop)
+    mutation.undo(lambda: engine.computes.stop_compute(project, branch, endpoint))
     with mutation.step():
-        cluster.start()
+        engine.power.listen(endpoint)
+        engine.computes.start_compute(project, branch, endpoint)
 
 
 def _branch_of(engine: Engine, endpoint: EndpointRecord) -> BranchRecord:
@@ -198,7 +198,7 @@ def start(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointOpe
         branch = _branch_of(engine, endpoint)
         if endpoint.disabled:
             raise not_allowed(f"endpoint {endpoint.id} is disabled: set disabled to false first")
-        if endpoint.active and engine.computes.serves(branch):
+        if endpoint.active and engine.computes.compute(project, branch, endpoint).running:
             return _answer(engine, endpoint, mutation)
         if not endpoint.active:
             check_compute(engine, project, branch_id=branch.id, suspend_timeout_seconds=None)
@@ -222,10 +222,9 @@ def suspend(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointO
 
 def _suspend(engine: Engine, mutation: Mutation, project: ProjectRecord, endpoint: EndpointRecord) -> EndpointRecord:
     branch = _branch_of(engine, endpoint)
-    cluster = engine.computes.cluster(project, branch.directory, port=endpoint.port)
     mutation.plan([Step("suspend_compute", branch.id, endpoint.id)])
     with mutation.step():
-        cluster.stop()
+        engine.computes.stop_compute(project, branch, endpoint)
     endpoint = replace(endpoint, active=False, suspended_at=now(), updated_at=now())
     with mutation.commit() as writer:
         writer.update(endpoint)
@@ -242,12 +241,12 @@ def restart(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointO
         branch = _branch_of(engine, endpoint)
         if not endpoint.active:
             check_compute(engine, project, branch_id=branch.id, suspend_timeout_seconds=None)
-        cluster = engine.computes.cluster(project, branch.directory, port=endpoint.port)
         mutation.plan([Step("suspend_compute", branch.id, endpoint.id), Step("start_compute", branch.id, endpoint.id)])
         with mutation.step():
-            cluster.stop()
+            engine.computes.stop_compute(project, branch, endpoint)
         with mutation.step():
-            cluster.start()
+            engine.power.listen(endpoint)
+            engine.computes.start_compute(project, branch, endpoint)
         endpoint = replace(endpoint, active=True, started_at=now(), updated_at=now())
         with mutation.commit() as writer:
             writer.update(endpoint)
@@ -296,12 +295,12 @@ def delete(engine: Engine, project_id: str, endpoint_id: str) -> wire.EndpointOp
             raise not_allowed(
                 f"endpoint {endpoint.id} serves the protected branch {branch.name!r}: set protected to false first"
             )
-        cluster = engine.computes.cluster(project, branch.directory, port=endpoint.port)
+        was, active = endpoint, endpoint.active
         mutation.plan([Step("suspend_compute", branch.id, endpoint.id)])
-        if endpoint.active:
-            mutation.undo(cluster.start)
+        if active:
+            mutation.undo(lambda: engine.computes.start_compute(project, branch, was))
         with mutation.step():
-            cluster.stop()
+            engine.computes.stop_compute(project, branch, endpoint)
         endpoint = replace(endpoint, active=False, suspended_at=now(), updated_at=now())
         with mutation.commit() as writer:
             writer.delete(EndpointRecord, id=endpoint.id)

@@ -75,4 +75,4 @@ def show_endpoint(engine: Engine, record: EndpointRecord) -> wire.Endpoint:
     """Show an endpoint as it is now: a postmaster that died is not active, whatever was wanted."""
     branch = engine.store.get(BranchRecord, id=record.branch_id)
     running = record.active and branch is not None and engine.computes.serves(branch)
-    return views.endpoint(record, project(engine, record.project_id), running=running)
+    return views.endpoint(record, project(engine, record.project_id), running=running, sockets=engine.computes.sockets)

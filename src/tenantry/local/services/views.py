@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tenantry.local.state.records import (
         BranchRecord,
         DatabaseRecord,
@@ -103,8 +105,9 @@ def annotation(record: BranchRecord) -> wire.Annotation:
     )
 
 
-def endpoint(record: EndpointRecord, project: ProjectRecord, *, running: bool) -> wire.Endpoint:
-    """An endpoint; `active` only while its postmaster lives."""
+def endpoint(record: EndpointRecord, project: ProjectRecord, *, running: bool, sockets: Path) -> wire.Endpoint:
+    """An endpoint; `active` only while its postmaster lives. The folder of its Unix socket is added."""
+    extra: dict[str, Any] = {"unix_socket_directory": str(sockets)}
     return wire.Endpoint(
         id=record.id,
         project_id=record.project_id,
@@ -130,6 +133,7 @@ def endpoint(record: EndpointRecord, project: ProjectRecord, *, running: bool) -
         started_at=record.started_at,
         suspended_at=record.suspended_at,
         last_active=record.started_at,
+        **extra,
     )
 
 

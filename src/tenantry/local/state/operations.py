@@ -27,6 +27,8 @@ __all__ = ["Mutation", "Operations", "Step", "after_death"]
 
 log = logging.getLogger(__name__)
 
+_UNASKED_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -40,24 +42,30 @@ class Step:
 class Operations:
     """Hands out a project's one mutation at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, changed: Callable[[ProjectId], None] | None = None) -> None:
         self._store = store
+        self._after = changed
         self._changed = threading.Condition()
-        self._busy: set[ProjectId] = set()
+        # Whether what holds the project was asked for by nobody: a compute that wakes or goes to sleep by itself.
+        self._busy: dict[ProjectId, bool] = {}
         self._closing = False
 
     @contextmanager
-    def mutation(self, project_id: ProjectId) -> Generator[Mutation]:
-        """Hold the project for the block. Raises a 423 at once if another mutation holds it.
+    def mutation(self, project_id: ProjectId, *, unasked: bool = False, wait_seconds: float = 0) -> Generator[Mutation]:
+        """Hold the project for the block. Raises a 423 if another mutation holds it, after *wait_seconds*.
 
+        One that is *unasked*, such as a compute that wakes by itself, gives no caller a 423: they wait for its end.
         If the block raises, its undo steps run, last first, and the operation that was running says `failed`.
         """
         with self._changed:
+            if not wait_seconds and self._busy.get(project_id):
+                wait_seconds = _UNASKED_SECONDS
+            self._changed.wait_for(lambda: self._closing or project_id not in self._busy, wait_seconds)
             if self._closing:
                 raise Refusal(503, "the engine is stopping: try again when it has been started again")
             if project_id in self._busy:
                 raise locked()
-            self._busy.add(project_id)
+            self._busy[project_id] = unasked
         try:
             mutation = Mutation(self._store, project_id)
             try:
@@ -65,15 +73,19 @@ class Operations:
             except BaseException as exc:
                 mutation.fail(exc)
                 raise
+            finally:
+                if self._after is not None:
+                    self._after(project_id)
         finally:
             with self._changed:
-                self._busy.discard(project_id)
+                del self._busy[project_id]
                 self._changed.notify_all()
 
     def close(self, *, timeout_seconds: float) -> None:
         """Refuse new mutations and wait for those that run."""
         with self._changed:
             self._closing = True
+            self._changed.notify_all()
             if not self._changed.wait_for(lambda: not self._busy, timeout_seconds):
                 log.warning("mutations of %s were still running after %s s", sorted(self._busy), timeout_seconds)
 

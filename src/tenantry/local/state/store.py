@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from tenantry.core.ids import EndpointId
+
 __all__ = ["SCHEMA_VERSION", "Store", "Writer"]
 
 SCHEMA_VERSION = 1
@@ -169,6 +171,12 @@ class Store:
     def unfinished_operations(self) -> list[OperationRecord]:
         """Return the operations that an engine left behind when it died."""
         return self._query(OperationRecord, "status IN ('scheduling', 'running') ORDER BY number", [])
+
+    def ports(self, project_id: str) -> dict[EndpointId, int]:
+        """Return the port of each endpoint of a project."""
+        with self._lock:
+            rows = self._connection.execute("SELECT id, port FROM endpoints WHERE project_id = ?", [project_id])
+            return {row["id"]: row["port"] for row in rows}
 
     def meta(self, key: str) -> str | None:
         """Return a value that the engine keeps about itself."""

@@ -1,0 +1,349 @@
+"""Waking a compute for who connects to it, and putting to sleep those that nobody uses."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from tenantry.core.errors import EnvironmentProblem, TenantryError
+from tenantry.local.clusters.ports import BEHIND
+from tenantry.local.clusters.processes import read_pid_file
+from tenantry.local.errors import PortTakenError
+from tenantry.local.proxy.greetings import Refused
+from tenantry.local.proxy.refusing import refusing_context
+from tenantry.local.proxy.relay import Address, Relay
+from tenantry.local.refusals import Refusal
+from tenantry.local.state.operations import Step
+from tenantry.local.state.records import BranchRecord, EndpointRecord, ProjectRecord, now
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from tenantry.core.ids import EndpointId, ProjectId
+    from tenantry.local.clusters.cluster import Cluster
+    from tenantry.local.computes import Computes
+    from tenantry.local.proxy.relay import Backend
+    from tenantry.local.state.operations import Mutation, Operations
+    from tenantry.local.state.store import Store
+
+__all__ = ["DEFAULT_SUSPEND_SECONDS", "Power", "Sample", "last_use", "suspend_after"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SUSPEND_SECONDS = 300
+_TICK_SECONDS = 0.5
+_HOLD_SECONDS = 120.0
+_NEON_ERROR = "XX000"
+
+# Neon's rule: what counts is a session that does something, or has a transaction open, or did so lately. Sessions are
+# counted too, so that one that came and went between two looks is not missed; those of `postgres` are mostly ours.
+_SAMPLE = """
+    SELECT coalesce(bool_or(state IS DISTINCT FROM 'idle'), false),
+           extract(epoch FROM max(state_change))::float8,
+           (SELECT coalesce(sum(sessions), 0)::bigint FROM pg_catalog.pg_stat_database WHERE datname <> 'postgres')
+      FROM pg_catalog.pg_stat_activity
+     WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
+       AND application_name NOT IN ('tenantry', 'pgbouncer')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a compute did: whether a session is at work now, when one last was (epoch), how many there were ever."""
+
+    busy: bool
+    last_change: float | None
+    sessions: int
+
+
+def suspend_after(wanted: int, *, default: int) -> int | None:
+    """Return after how many idle seconds a compute is suspended: 0 is the *default*, and -1, None here, is never."""
+    seconds = wanted or default or DEFAULT_SUSPEND_SECONDS
+    return None if seconds < 0 else seconds
+
+
+def last_use(sample: Sample, before: Sample | None, *, known: float, at: float) -> float:
+    """Return when a compute was last used, as far as a look at it tells. *known* is the last use known so far."""
+    if sample.busy or (before is not None and sample.sessions != before.sessions):
+        return at
+    # A clock that was set back must not keep a compute awake for as long.
+    return min(at, max(known, sample.last_change or 0.0))
+
+
+class Power:
+    """The addresses of all endpoints, and the computes behind them. Its `open` and `wake` are the relay's `Doors`."""
+
+    def __init__(
+        self, store: Store, computes: Computes, *, suspend_timeout_seconds: int, most_active: int | None = None
+    ) -> None:
+        self._store = store
+        self._computes = computes
+        self._default = suspend_timeout_seconds
+        self._most_active = most_active
+        self._paths: dict[EndpointId, Path] = {}
+        self._known: dict[ProjectId, dict[EndpointId, int]] = {}
+        self._unheard: dict[EndpointId, ProjectId] = {}
+        self._shut: set[EndpointId] = set()
+        self._used: dict[EndpointId, float] = {}
+        self._looked: dict[EndpointId, float] = {}
+        self._samples: dict[EndpointId, Sample] = {}
+        self._settling = threading.Lock()
+        self._end = threading.Event()
+        self._relay: Relay | None = None
+        self._operations: Operations | None = None
+        self._sweeper = threading.Thread(target=self._sweep, name="tenantry-suspend", daemon=True)
+
+    def begin(self, operations: Operations) -> None:
+        """Listen on every address, and begin to look for idle computes."""
+        self._operations = operations
+        self._relay = Relay(self, certificate=refusing_context)
+        for project in self._store.select(ProjectRecord):
+            self.settle(project.id)
+        self._sweeper.start()
+
+    def close(self) -> None:
+        """End all connections and let go of the addresses. Safe to repeat."""
+        self._end.set()
+        if self._relay is not None:
+            self._relay.close()
+        if self._sweeper.ident is not None:
+            self._sweeper.join()
+
+    # ---- addresses
+
+    def settle(self, project_id: ProjectId) -> None:
+        """Listen where endpoints of a project are, and end the connections to those that are no more.
+
+        An address that another program has is told to the log; the others work.
+        """
+        if self._relay is None:
+            return
+        with self._settling:
+            self._settle(self._relay, project_id)
+
+    def _settle(self, relay: Relay, project_id: ProjectId) -> None:
+        before, ports = self._known.get(project_id, {}), self._store.ports(project_id)
+        listened: dict[EndpointId, int] = {}
+        for endpoint_id, port in ports.items():
+            if before.get(endpoint_id) == port:
+                listened[endpoint_id] = port
+                continue
+            try:
+                relay.listen(Address(port, endpoint_id))
+                listened[endpoint_id] = port
+            except PortTakenError as problem:
+                # It is tried again and again, and told once.
+                if endpoint_id not in self._unheard:
+                    log.warning("endpoint %s cannot be reached at its address: %s", endpoint_id, problem)
+                self._unheard[endpoint_id] = project_id
+            else:
+                self._unheard.pop(endpoint_id, None)
+        for endpoint_id in [one for one, of in self._unheard.items() if of == project_id and one not in ports]:
+            del self._unheard[endpoint_id]
+        for endpoint_id in before.keys() - ports.keys():
+            self._forget(endpoint_id)
+            relay.cut(endpoint_id)
+        self._known[project_id] = listened
+
+    def listen(self, endpoint: EndpointRecord) -> None:
+        """Listen on the address of *endpoint*, if that was not possible before. Raises `PortTakenError`."""
+        if self._relay is not None:
+            self._relay.listen(Address(endpoint.port, endpoint.id))
+
+    def _forget(self, endpoint_id: EndpointId) -> None:
+        for kept in (self._paths, self._used, self._looked, self._samples):
+            kept.pop(endpoint_id, None)
+
+    # ---- the relay's questions
+
+    def open(self, address: Address) -> Backend | None:
+        """Return where the compute takes connections now; None if it sleeps, or is about to."""
+        path = self._paths.get(address.endpoint_id)
+        if path is None or address.endpoint_id in self._shut or not _takes_connections(path, address.port):
+            return None
+        return BEHIND, address.port
+
+    def wake(self, address: Address) -> Backend | Refused:
+        """Start the compute if it sleeps, as an operation like any other. A change of its project is waited for."""
+        assert self._operations is not None
+        endpoint = self._store.get(EndpointRecord, id=address.endpoint_id)
+        if endpoint is None:
+            return _GONE
+        try:
+            if not self._is_awake(endpoint):
+                with self._operations.mutation(
+                    endpoint.project_id, unasked=True, wait_seconds=_HOLD_SECONDS
+                ) as mutation:
+                    refused = self._wake(mutation, endpoint.id)
+                if refused is not None:
+                    return refused
+        except Refusal as refusal:
+            return Refused(refusal.message)
+        except EnvironmentProblem as problem:
+            log.warning("endpoint %s was not woken: %s", endpoint.id, problem)
+            return Refused(f"the compute of endpoint {endpoint.id} did not start: {problem}")
+        return BEHIND, address.port
+
+    def _is_awake(self, endpoint: EndpointRecord) -> bool:
+        branch = self._store.get(BranchRecord, id=endpoint.branch_id)
+        if branch is None or not endpoint.active or endpoint.id in self._shut:
+            return False
+        path = self._computes.path_of(branch, endpoint)
+        if endpoint.id in self._paths and self._paths[endpoint.id] == path:
+            return False  # `open` looked there, and nobody took the connection
+        self._paths[endpoint.id] = path
+        return _takes_connections(path, endpoint.port)
+
+    def _wake(self, mutation: Mutation, endpoint_id: EndpointId) -> Refused | None:
+        endpoint = self._store.get(EndpointRecord, id=endpoint_id)
+        branch = None if endpoint is None else self._store.get(BranchRecord, id=endpoint.branch_id)
+        if endpoint is None or branch is None:
+            return _GONE
+        if endpoint.disabled:
+            return _DISABLED
+        if not endpoint.active and not branch.is_default and self._is_full(endpoint.project_id):
+            return _TOO_MANY
+        project = self._store.get(ProjectRecord, id=endpoint.project_id)
+        assert project is not None
+        cluster = self._computes.compute(project, branch, endpoint)
+        if not (endpoint.active and _answers(cluster)):
+            mutation.plan([Step("start_compute", branch.id, endpoint.id)])
+            with mutation.step():
+                self._computes.start_compute(project, branch, endpoint)
+            with mutation.commit() as writer:
+                writer.update(replace(endpoint, active=True, started_at=now(), updated_at=now()))
+        self._paths[endpoint.id] = self._computes.path_of(branch, endpoint)
+        return None
+
+    def _is_full(self, project_id: ProjectId) -> bool:
+        """Whether the plan allows no more active computes. Those of the default branch do not count."""
+        if self._most_active is None:
+            return False
+        default = self._store.get(BranchRecord, project_id=project_id, is_default=True)
+        active = self._store.select(EndpointRecord, project_id=project_id, active=True)
+        return sum(default is None or one.branch_id != default.id for one in active) >= self._most_active
+
+    # ---- sleep
+
+    def _sweep(self) -> None:
+        while not self._end.wait(_TICK_SECONDS):
+            try:
+                for project_id in set(self._unheard.values()):
+                    self.settle(project_id)
+                for endpoint in self._store.select(EndpointRecord, active=True):
+                    self._look_at(endpoint)
+            except Exception:
+                if not self._end.is_set():
+                    log.exception("looking for idle computes failed, and is tried again")
+
+    def _look_at(self, endpoint: EndpointRecord) -> None:
+        """Suspend the compute of *endpoint* if nobody has used it for its time."""
+        after = suspend_after(endpoint.suspend_timeout_seconds, default=self._default)
+        at = time.time()
+        looked = min(at, self._looked.get(endpoint.id, at if endpoint.id not in self._looked else 0.0))
+        self._looked.setdefault(endpoint.id, looked)
+        # Twice in that time, so that who came straight over the socket and left is missed no longer than half of it.
+        if after is None or self._end.is_set() or at - looked < after / 2:
+            return
+        self._looked[endpoint.id] = at
+        if at - self._last_use(endpoint, at) < after:
+            return
+        assert self._operations is not None
+        try:
+            with self._operations.mutation(endpoint.project_id, unasked=True) as mutation, self._closed_to(endpoint):
+                current = self._store.get(EndpointRecord, id=endpoint.id)
+                if current is None or not current.active or at - self._last_use(current, at) < after:
+                    return
+                self._suspend(mutation, current)
+        except Refusal:
+            # Somebody changes the project, which is a use of it; we come back.
+            pass
+        except TenantryError as problem:
+            log.warning("endpoint %s was not suspended: %s", endpoint.id, problem)
+
+    @contextmanager
+    def _closed_to(self, endpoint: EndpointRecord) -> Generator[None]:
+        """Hold who connects to *endpoint* during the block, and have it woken for them afterwards."""
+        self._shut.add(endpoint.id)
+        try:
+            yield
+        finally:
+            self._shut.discard(endpoint.id)
+
+    def _last_use(self, endpoint: EndpointRecord, at: float) -> float:
+        """Return when the compute of *endpoint* was last used: by what passed here, then by what Postgres says."""
+        assert self._relay is not None
+        known = max(
+            0.0 if endpoint.started_at is None else endpoint.started_at.timestamp(),
+            self._relay.touched(endpoint.id) or 0.0,
+            self._used.get(endpoint.id, 0.0),
+        )
+        branch = self._store.get(BranchRecord, id=endpoint.branch_id)
+        project = self._store.get(ProjectRecord, id=endpoint.project_id)
+        if branch is None or project is None:
+            return at
+        cluster = self._computes.compute(project, branch, endpoint)
+        if not cluster.running:
+            return known
+        sample = _take_sample(cluster)
+        if sample is None:
+            return at
+        used = last_use(sample, self._samples.get(endpoint.id), known=known, at=at)
+        self._samples[endpoint.id], self._used[endpoint.id] = sample, used
+        return used
+
+    def _suspend(self, mutation: Mutation, endpoint: EndpointRecord) -> None:
+        branch = self._store.get(BranchRecord, id=endpoint.branch_id)
+        project = self._store.get(ProjectRecord, id=endpoint.project_id)
+        assert branch is not None
+        assert project is not None
+        mutation.plan([Step("suspend_compute", branch.id, endpoint.id)])
+        with mutation.step():
+            self._computes.stop_compute(project, branch, endpoint)
+        with mutation.commit() as writer:
+            writer.update(replace(endpoint, active=False, suspended_at=now(), updated_at=now()))
+        self._forget(endpoint.id)
+        log.info("suspended the idle endpoint %s", endpoint.id)
+
+
+# Neon's own words and codes.
+_GONE = Refused(
+    "The requested endpoint could not be found, or you don't have access to it. "
+    "Please check the provided ID and try again.",
+    sqlstate=_NEON_ERROR,
+)
+_TOO_MANY = Refused(
+    "You have exceeded the limit of concurrently active endpoints. "
+    "Please suspend some endpoints or contact our support team to increase the limit.",
+    sqlstate=_NEON_ERROR,
+    hint="The local engine has this limit from the plan that it was given.",
+)
+_DISABLED = Refused("The endpoint has been disabled. Enable it using Neon API and retry.", sqlstate=_NEON_ERROR)
+
+
+def _takes_connections(path: Path, port: int) -> bool:
+    found = read_pid_file(path)
+    return found is not None and found.ready and found.port == port
+
+
+def _answers(cluster: Cluster) -> bool:
+    """Whether the postmaster takes connections: a file that says so may be one that a killed postmaster left."""
+    return cluster.running and _takes_connections(cluster.data, cluster.port)
+
+
+def _take_sample(cluster: Cluster) -> Sample | None:
+    try:
+        with cluster.connect() as connection:
+            row = connection.execute(_SAMPLE).fetchone()
+    except psycopg.Error as problem:
+        log.info("the compute in %s does not say whether it is idle: %s", cluster.data, problem)
+        return None
+    assert row is not None
+    return Sample(*row)
