@@ -98,11 +98,17 @@ def test_a_restore_names_the_children_that_move_to_the_backup():
     main, one, child = branch("main"), branch("one", parent="main"), branch("child", parent="one")
     request = wire.BranchRestoreRequest(source_branch_id=main.id, preserve_under_name="kept")
 
-    plan = check_restore(one, request, [main, one, child])
+    plan = check_restore(one, request, [main, one, child], now=AT, allow_children=False)
 
     assert plan.children == (child,)
     with pytest.raises(Refusal, match="preserve_under_name"):
-        check_restore(one, wire.BranchRestoreRequest(source_branch_id=main.id), [main, one, child])
+        check_restore(
+            one,
+            wire.BranchRestoreRequest(source_branch_id=main.id),
+            [main, one, child],
+            now=AT,
+            allow_children=False,
+        )
 
 
 # --- passwords

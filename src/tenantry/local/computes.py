@@ -13,15 +13,18 @@ from tenantry.local.clusters.cloning import CloneReport, clone_cluster
 from tenantry.local.clusters.cluster import Cluster
 from tenantry.local.clusters.ports import BEHIND, free_port
 from tenantry.local.clusters.processes import kill_all, postmaster_of
+from tenantry.local.history.files import Vault
 from tenantry.local.state.records import EndpointRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tenantry.core.ids import BranchId
     from tenantry.local.clusters.binaries import Binaries
     from tenantry.local.clusters.privileges import Runner
+    from tenantry.local.history.moments import Replay
     from tenantry.local.state.records import BranchRecord, ProjectRecord
     from tenantry.local.state.store import Store
 
@@ -38,6 +41,7 @@ class Computes:
     ) -> None:
         self.folder = folder
         self.sockets = sockets
+        self.vault = Vault(folder.parent / "history", folder)
         self._store = store
         self._runner = runner
         self._find = find
@@ -139,6 +143,32 @@ class Computes:
                 for role, password in passwords.items():
                     child.set_role_password(role, password)
         return report
+
+    def replay(self, project: ProjectRecord, plan: Replay, directory: str) -> AbstractContextManager[Cluster]:
+        """Bring a new directory to a moment of the past. The cluster runs for the block, and is left stopped."""
+        return self._passing(
+            project,
+            directory,
+            lambda target: self.vault.replay(plan.base, plan.segments, target, plan.moment),
+        )
+
+    def unpack(self, project: ProjectRecord, name: str, directory: str) -> AbstractContextManager[Cluster]:
+        """Copy the snapshot *name* to a new directory. The cluster runs for the block, and is left stopped."""
+        return self._passing(project, directory, lambda target: self.vault.unpack(name, target))
+
+    def open(self, project: ProjectRecord, directory: str) -> AbstractContextManager[Cluster]:
+        """Run a cluster that no endpoint serves, for the block, where nobody can connect to it."""
+        return self._passing(project, directory, lambda _target: None)
+
+    @contextmanager
+    def _passing(
+        self, project: ProjectRecord, directory: str, prepare: Callable[[Cluster], object]
+    ) -> Generator[Cluster]:
+        with self.port() as port:
+            target = self.cluster(project, directory, port=port)
+            prepare(target)
+            with started(target):
+                yield target
 
     def remove(self, directory: str) -> None:
         """End what runs in *directory*, at once, and delete it. Safe to repeat."""

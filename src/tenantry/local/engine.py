@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenantry.core.errors import EnvironmentProblem
+from tenantry.local.background import Background
 from tenantry.local.clusters.binaries import Binaries, find_binaries
 from tenantry.local.clusters.privileges import check_reachable, choose_runner, give, make_folder
 from tenantry.local.computes import Computes
@@ -74,6 +75,7 @@ class Engine:
         operations: Operations,
         power: Power,
         lock: int,
+        allow_child_restore: bool,
     ) -> None:
         self.data = data
         self.plan = plan
@@ -82,6 +84,8 @@ class Engine:
         self.computes = computes
         self.operations = operations
         self.power = power
+        self.allow_child_restore = allow_child_restore
+        self.background = Background()
         self._lock: int | None = lock
 
     def __repr__(self) -> str:
@@ -97,12 +101,14 @@ class Engine:
         run_as: str | None = None,
         plan: Plan = PLANS["none"],
         suspend_timeout_seconds: int = DEFAULT_SUSPEND_SECONDS,
+        allow_child_restore: bool = False,
     ) -> Engine:
         """Open *data*, which is made if need be, and put right what a killed engine left.
 
         Without *api_key* the folder's own is used, made the first time. Root runs Postgres as *run_as*. What
         *plan* does not allow is refused. A compute that nobody uses is suspended after *suspend_timeout_seconds*,
-        unless its endpoint says otherwise; -1 is never. Raises `EngineRunningError` if another engine has the folder,
+        unless its endpoint says otherwise; -1 is never. With *allow_child_restore* a child is restored to a time and
+        snapshotted too, which Neon refuses. Raises `EngineRunningError` if another engine has the folder,
         `EnvironmentProblem` if this machine lacks something.
         """
         _allow_files()
@@ -125,6 +131,7 @@ class Engine:
                     postgres_bin=postgres_bin,
                     plan=plan,
                     suspend_timeout_seconds=suspend_timeout_seconds,
+                    allow_child_restore=allow_child_restore,
                 )
             except BaseException:
                 store.close()
@@ -145,9 +152,11 @@ class Engine:
         postgres_bin: Path | None,
         plan: Plan,
         suspend_timeout_seconds: int,
+        allow_child_restore: bool,
     ) -> Engine:
         clusters = data / "clusters"
         make_folder(clusters, runner)
+        make_folder(data / "history", runner)
         found: dict[int, Binaries] = {}
 
         def find(major: int) -> Binaries:
@@ -170,6 +179,7 @@ class Engine:
             operations=operations,
             power=power,
             lock=lock,
+            allow_child_restore=allow_child_restore,
         )
         engine.announce(None)
         recover(store, computes)
@@ -196,6 +206,7 @@ class Engine:
             return
         lock, self._lock = self._lock, None
         try:
+            self.background.close()
             self.operations.close(timeout_seconds=_DRAIN_SECONDS)
             self.power.close()
             if stop_computes:

@@ -9,6 +9,7 @@ EnvironmentProblem
 ├── FolderTakenError           the folder for a new cluster is there already
 ├── SocketPathError            the folder for sockets has too long a path
 ├── ClusterNotThereError       the data folder holds no cluster
+├── HistoryGoneError           a file that a moment of the past needs is missing
 ├── ClustersGoneError          the data of every branch is missing, as when a disk is not mounted
 ├── EngineRunningError         another engine holds the data folder
 ├── ApiPortTakenError          another program listens where the API was to be
@@ -42,6 +43,7 @@ __all__ = [
     "EngineRunningError",
     "FolderTakenError",
     "ForeignRoleError",
+    "HistoryGoneError",
     "InitError",
     "PortTakenError",
     "PostgresMissingError",
@@ -136,6 +138,17 @@ class ClusterNotThereError(EnvironmentProblem):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} holds no Postgres cluster", way_out="make one first, with `Cluster.init`")
+        self.path = path
+
+
+class HistoryGoneError(EnvironmentProblem):
+    """The file at *path* is missing, and a moment of the past cannot be had without it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is missing, and that moment cannot be had without it",
+            way_out="choose a later moment, or put the file back from a copy",
+        )
         self.path = path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +13,16 @@ from tenantry.local.changes import finish_all
 from tenantry.local.clusters.processes import read_pid_file
 from tenantry.local.errors import ClustersGoneError
 from tenantry.local.state.operations import after_death
-from tenantry.local.state.records import BranchRecord, EndpointRecord, OperationRecord, ProjectRecord, now
+from tenantry.local.state.records import (
+    BaseRecord,
+    BranchRecord,
+    EndpointRecord,
+    LineageRecord,
+    OperationRecord,
+    ProjectRecord,
+    SnapshotRecord,
+    now,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,11 +111,31 @@ def recover(store: Store, computes: Computes) -> None:
         for project_id in repairs.emptied:
             writer.delete(OperationRecord, project_id=project_id)
             writer.delete(ProjectRecord, id=project_id)
+    _settle_history(store, computes)
     for directory in (*repairs.garbage, *strays):
         log.info("removing %s, which belongs to no branch", directory)
         computes.remove(directory)
     _settle_postmasters(store, computes)
     finish_all(store, computes)
+
+
+def _settle_history(store: Store, computes: Computes) -> None:
+    """Finish what a killed engine began in the vault, and remove there what no record names."""
+    vault = computes.vault
+    lineages = store.select(LineageRecord)
+    for lineage in lineages:
+        if lineage.ended_at is not None and not vault.wal_of(lineage).exists():
+            with contextlib.suppress(FileNotFoundError):
+                vault.retire(lineage.directory)
+    named = {
+        *(lineage.directory for lineage in lineages if lineage.ended_at is not None),
+        *(base.id for base in store.select(BaseRecord)),
+        *(snapshot.id for snapshot in store.select(SnapshotRecord)),
+    }
+    for path in vault.folder.iterdir():
+        if path.name not in named:
+            log.info("removing %s, which belongs to no history", path.name)
+            vault.remove(path.name)
 
 
 def _settle_postmasters(store: Store, computes: Computes) -> None:

@@ -36,6 +36,7 @@ _SEGMENT_SIZE = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name =
 class CloneReport:
     """How a clone was made. `bytes` is what its files hold, shared with the parent or not; `lsn` where it forked.
 
+    Its WAL is replayed from `start`, on `timeline`; from the segment of `start` on it has segments of its own.
     `backup_seconds` is what the parent took to enter and leave backup mode, `copy_seconds` what its files took.
     """
 
@@ -44,16 +45,19 @@ class CloneReport:
     bytes: int
     backup_seconds: float
     copy_seconds: float
+    start: str
     lsn: str
+    timeline: int
 
 
-def clone_cluster(parent: Cluster, target_data: Path) -> CloneReport:
+def clone_cluster(parent: Cluster, target_data: Path, *, wake: bool = True) -> CloneReport:
     """Clone *parent* into the folder *target_data*, which may not exist. Start it as a `Cluster` of its own.
 
     What was committed before the call is in the clone, its roles and passwords too; slots are not. A running parent
     is cloned in backup mode while its sessions go on; a stopped one is held until the copy is done; a crashed one is
-    started first, and then runs on. On any failure, an interruption too, nothing of the clone is left. Raises
-    `FolderTakenError`, `DiskFullError`, `UnreachableFolderError`, `ClusterNotThereError` or `CloneError`.
+    started first, and then runs on; without *wake* it is refused. On any failure, an interruption too, nothing of the
+    clone is left. Raises `FolderTakenError`, `DiskFullError`, `UnreachableFolderError`, `ClusterNotThereError` or
+    `CloneError`.
     """
     if target_data.exists() or target_data.is_symlink():
         raise FolderTakenError(target_data)
@@ -65,7 +69,8 @@ def clone_cluster(parent: Cluster, target_data: Path) -> CloneReport:
         with hold(parent):
             if not parent.running and read_control(parent.data).state == State.SHUT_DOWN:
                 return _clone_stopped(parent, target_data)
-        parent.start()
+        if wake:
+            parent.start()
         return _clone_running(parent, target_data)
     except BaseException as problem:
         shutil.rmtree(target_data, ignore_errors=True)
@@ -95,7 +100,17 @@ def _clone_stopped(parent: Cluster, target: Path) -> CloneReport:
     # A clone of a running parent is synced by the recovery at its start; this one starts without.
     sync(target)
     took = time.perf_counter() - began
-    return CloneReport(method, len(tree.files), tree.bytes, 0.0, took, format_lsn(control.checkpoint))
+    lsn = format_lsn(control.checkpoint)
+    return CloneReport(
+        method,
+        files=len(tree.files),
+        bytes=tree.bytes,
+        backup_seconds=0.0,
+        copy_seconds=took,
+        start=lsn,
+        lsn=lsn,
+        timeline=control.timeline,
+    )
 
 
 def _clone_running(parent: Cluster, target: Path) -> CloneReport:
@@ -126,7 +141,9 @@ def _clone_running(parent: Cluster, target: Path) -> CloneReport:
         bytes=tree.bytes,
         backup_seconds=(entered - began) + (left - copied),
         copy_seconds=(copied - entered) + (done - left),
+        start=format_lsn(start.start),
         lsn=lsn,
+        timeline=start.timeline,
     )
 
 

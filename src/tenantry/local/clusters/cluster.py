@@ -253,6 +253,16 @@ class Cluster:
                         inside.execute(statement)
             connection.execute(roles.drop_role(name))
 
+    def shown_roles(self) -> list[tuple[str, bool]]:
+        """The roles that Neon's API shows, and whether each can log in."""
+        with self.connect() as connection:
+            return [(name, can_login) for name, can_login in connection.execute(roles.SHOWN_ROLES)]
+
+    def shown_databases(self) -> list[tuple[str, str]]:
+        """The databases that Neon's API shows, and the owner of each."""
+        with self.connect() as connection:
+            return [(name, owner) for name, owner in connection.execute(roles.SHOWN_DATABASES)]
+
     def create_database(self, name: str, owner: str) -> None:
         """Make a database whose `public` schema is its owner's. Finishes one that was cut short; safe to repeat."""
         with self.connect() as connection:

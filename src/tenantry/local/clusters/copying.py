@@ -124,7 +124,7 @@ def copy_tree(tree: Tree, source: Path, target: Path, runner: Runner) -> Method:
     Files share their blocks where the file system can. A file that is gone is passed over: a server dropped it, and
     its WAL says so. Raises `DiskFullError` before anything is written where a copy would find no room.
     """
-    method: Method = "reflink" if _shares_blocks(source, target) else "copy"
+    method: Method = "reflink" if _shares_blocks(source, target, tree) else "copy"
     if method == "copy":
         free = _free(target)
         if tree.room > free:
@@ -160,13 +160,16 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _shares_blocks(source: Path, target: Path) -> bool:
+def _shares_blocks(source: Path, target: Path, tree: Tree) -> bool:
     """Whether a file of *source* can share its blocks with one in *target*: tried, since no name tells."""
-    if sys.platform != "linux":
+    sample = source / "PG_VERSION"  # never removed, unlike others
+    if not sample.exists():
+        sample = source / next((path for path, size in tree.files if size), "")
+    if sys.platform != "linux" or not sample.is_file():
         return False
     trial = target / ".reflink"
     try:
-        with (source / "PG_VERSION").open("rb") as old, trial.open("xb") as new:
+        with sample.open("rb") as old, trial.open("xb") as new:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
     except OSError as problem:
         if problem.errno in _CANNOT_SHARE:

@@ -15,6 +15,7 @@ from tenantry.local.clusters import roles, tls
 from tenantry.local.clusters.folders import LOG
 from tenantry.local.clusters.ports import BEHIND
 from tenantry.local.clusters.privileges import clean_environment, give, run
+from tenantry.local.clusters.wal import SEGMENT_BYTES
 from tenantry.local.errors import DiskFullError, InitError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def server_settings(cluster: Cluster) -> dict[str, str]:
         "huge_pages": "off",
         "jit": "off",
         "wal_level": "replica",
+        # WAL stays where it is written until history is dropped: there is no archiver that could lag behind, fail on
+        # a full disk, or lose the last segment when all processes are killed. `history` removes what is too old.
+        "wal_keep_size": "2147483647MB",
         "logging_collector": "off",
         "log_destination": "stderr",
         # Neon's own, and the only zone that Postgres knows where the system has no time zone files.
@@ -90,7 +94,7 @@ def run_initdb(cluster: Cluster) -> None:
                 "--encoding=UTF8",
                 "--locale=C",
                 *(builtin_locale if cluster.binaries.major >= 17 else ()),  # noqa: PLR2004 - the version that has it
-                "--wal-segsize=1",  # a clone takes whole segments
+                f"--wal-segsize={SEGMENT_BYTES >> 20}",  # a clone takes whole segments
                 "--data-checksums",
                 "--no-sync",  # the server syncs what it needs; before that there is nothing to lose
                 "--no-instructions",

@@ -42,6 +42,16 @@ FIND_DATABASE = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s"
 LIST_DATABASES = """
     SELECT datname, pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datallowconn ORDER BY datname
 """
+# What of a cluster Neon's API shows: roles with Neon's attributes, and the databases that they own.
+SHOWN_ROLES = """
+    SELECT rolname, rolcanlogin FROM pg_catalog.pg_roles
+    WHERE NOT rolsuper AND rolname <> 'neon_superuser' AND pg_catalog.pg_has_role(oid, 'neon_superuser', 'member')
+    ORDER BY oid
+"""
+SHOWN_DATABASES = """
+    SELECT datname, pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
+    WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres' ORDER BY oid
+"""
 END_SESSIONS = "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
 
 

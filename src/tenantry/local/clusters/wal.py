@@ -12,12 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["BackupLabel", "Control", "State", "format_lsn", "parse_control", "parse_lsn", "read_control", "segments"]
+__all__ = [
+    "SEGMENT_BYTES",
+    "BackupLabel",
+    "Control",
+    "State",
+    "format_lsn",
+    "is_lsn",
+    "parse_control",
+    "parse_lsn",
+    "read_control",
+    "segment_start",
+    "segments",
+]
+
+SEGMENT_BYTES = 1 << 20
+"""The size of a segment of WAL in every cluster that `initdb` makes here: a clone takes whole ones."""
 
 _LABEL = re.compile(r"^START WAL LOCATION: ([0-9A-F]+/[0-9A-F]+) \(file ([0-9A-F]{8})[0-9A-F]{16}\)$", re.MULTILINE)
 # ControlFileData of pg_control.h, the same from 15 to 18: system identifier, two versions, state, time, checkpoint,
 # and of the checkpoint's copy its redo position and timeline.
 _CONTROL = struct.Struct("=QIIi4xqQQI")
+
+
+_LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 
 
 class State(enum.IntEnum):
@@ -34,22 +52,33 @@ class State(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What the control file says: the state, and where the last checkpoint is."""
+    """What the control file says: the state, where the last checkpoint is, and where a crash would replay from."""
 
     state: State
     checkpoint: int
+    redo: int
     timeline: int
 
 
 def parse_control(content: bytes) -> Control:
     """Read the bytes of a `pg_control`."""
-    _, _, _, state, _, checkpoint, _, timeline = _CONTROL.unpack_from(content)
-    return Control(State(state), checkpoint, timeline)
+    _, _, _, state, _, checkpoint, redo, timeline = _CONTROL.unpack_from(content)
+    return Control(State(state), checkpoint, redo, timeline)
 
 
 def read_control(data: Path) -> Control:
     """Read the control file of the cluster in *data*."""
     return parse_control((data / "global" / "pg_control").read_bytes())
+
+
+def is_lsn(text: str) -> bool:
+    """Whether *text* is a position such as `16/B374D848`."""
+    return _LSN.fullmatch(text) is not None
+
+
+def segment_start(position: int) -> int:
+    """The position at which the segment that holds *position* begins."""
+    return position - position % SEGMENT_BYTES
 
 
 def parse_lsn(text: str) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from tenantry.local.history.moments import read_moment
 from tenantry.local.refusals import bad_field, not_allowed, not_found
 from tenantry.local.services import find, limits, views
 from tenantry.local.services.endpoints import check_compute, endpoint_record
-from tenantry.local.services.forks import fork
+from tenantry.local.services.forks import Source, fork
 from tenantry.local.services.paging import take_page
 from tenantry.local.services.rules import (
     check_branch_create,
@@ -20,7 +21,15 @@ from tenantry.local.services.rules import (
 )
 from tenantry.local.state.naming import new_branch_id, new_endpoint_id
 from tenantry.local.state.operations import Step
-from tenantry.local.state.records import BranchRecord, DatabaseRecord, EndpointRecord, RoleRecord, now
+from tenantry.local.state.records import (
+    BaseRecord,
+    BranchRecord,
+    DatabaseRecord,
+    EndpointRecord,
+    LineageRecord,
+    RoleRecord,
+    now,
+)
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
     from tenantry.local.state.operations import Mutation
     from tenantry.local.state.records import ProjectRecord
 
-__all__ = ["SortKey", "count", "create", "delete", "get", "list_page", "set_as_default", "update"]
+__all__ = ["SortKey", "count", "create", "delete", "get", "history_names", "list_page", "set_as_default", "update"]
 
 SortKey = Literal["name", "created_at", "updated_at"]
 
@@ -93,9 +102,10 @@ def _check_annotation(value: dict[str, str] | None) -> dict[str, str]:
 
 
 def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -> wire.CreatedBranch:
-    """Fork a branch; with `endpoints`, start its compute. It has its parent's roles, databases and passwords.
+    """Fork a branch, at its head or a moment of its past; with `endpoints`, start its compute.
 
-    The child of a protected branch has passwords of its own.
+    It has its parent's roles, databases and passwords; the child of a protected branch has passwords of its own. With
+    `init_source` it has the schema alone: `parent-schema` makes a child, `schema-only` a root.
     """
     wanted = request.branch or wire.BranchCreate()
     options = request.endpoints or []
@@ -107,8 +117,19 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
         at = now()
         branches = find.branches(engine, project_id)
         parent, expires_at = check_branch_create(wanted, branches, now=at)
+        moment = read_moment(
+            wanted.parent_timestamp,
+            wanted.parent_lsn,
+            timestamp_field="branch.parent_timestamp",
+            lsn_field="branch.parent_lsn",
+            now=at,
+        )
+        init_source = wanted.init_source or "parent-data"
+        source = Source(parent, moment, schema_only=init_source != "parent-data")
+        is_child = init_source != "schema-only"
         usage = limits.usage_of(branches)
-        limits.check_usage(engine.plan, usage, usage.plus(branches=1, protected=bool(wanted.protected)))
+        after = usage.plus(branches=1, roots=not is_child, protected=bool(wanted.protected))
+        limits.check_usage(engine.plan, usage, after)
         if options:
             check_compute(engine, project, branch_id=None, suspend_timeout_seconds=options[0].suspend_timeout_seconds)
         branch_id = new_branch_id()
@@ -121,7 +142,7 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
             ]
         )
         with mutation.step():
-            made = fork(engine, mutation, project, parent, directory, own={})
+            made = fork(engine, mutation, project, source, directory, own={})
         if endpoint is not None:
             with mutation.step():
                 engine.computes.cluster(project, directory, port=endpoint.port).start()
@@ -130,14 +151,14 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
             project_id=project.id,
             name=wanted.name or branch_id,
             directory=directory,
-            parent_id=parent.id,
-            parent_lsn=made.lsn,
-            parent_timestamp=at,
+            parent_id=parent.id if is_child else None,
+            parent_lsn=made.lsn if is_child else None,
+            parent_timestamp=made.at if is_child else None,
             is_default=False,
             protected=bool(wanted.protected),
             expires_at=expires_at,
             ttl_interval_seconds=None if expires_at is None else round((expires_at - at).total_seconds()),
-            init_source="parent-data",
+            init_source=init_source,
             annotation=annotation,
             clone_method=made.method,
             logical_size=made.bytes,
@@ -235,6 +256,13 @@ def set_as_default(engine: Engine, project_id: str, branch_id: str) -> wire.Bran
     return wire.BranchOperations(branch=views.branch(branch))
 
 
+def history_names(engine: Engine, branch: BranchRecord) -> list[str]:
+    """Return what of the history vault goes with *branch*."""
+    lineages = engine.store.select(LineageRecord, branch_id=branch.id)
+    bases = [base for one in lineages for base in engine.store.select(BaseRecord, directory=one.directory)]
+    return [*(base.id for base in bases), *(one.directory for one in lineages if one.ended_at is not None)]
+
+
 def delete(engine: Engine, project_id: str, branch_id: str) -> wire.BranchOperations | None:
     """Delete a branch with its endpoint and data. None if there is no such branch."""
     with engine.operations.mutation(find.project(engine, project_id).id) as mutation:
@@ -260,10 +288,13 @@ def delete(engine: Engine, project_id: str, branch_id: str) -> wire.BranchOperat
                 cluster.stop()
         with mutation.step():
             pass
+        history = history_names(engine, branch)
         # The row goes first: a directory that no branch names is garbage, which the next engine removes.
         with mutation.commit() as writer:
             writer.delete(BranchRecord, id=branch.id)
         engine.computes.remove(branch.directory)
+        for name in history:
+            engine.computes.vault.remove(name)
     return wire.BranchOperations(
         branch=views.branch(branch).model_copy(update={"pending_state": "storage_deleted"}),
         operations=[views.operation(operation) for operation in mutation.operations],

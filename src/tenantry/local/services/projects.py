@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tenantry.local.errors import PostgresMissingError
 from tenantry.local.refusals import bad_field, not_allowed, not_served
 from tenantry.local.services import find, limits, views
+from tenantry.local.services.branches import history_names
 from tenantry.local.services.endpoints import endpoint_record
 from tenantry.local.services.paging import take_page
 from tenantry.local.services.rules import RESERVED_DATABASES, RESERVED_ROLES, check_identifier, check_name
@@ -19,9 +20,11 @@ from tenantry.local.state.records import (
     BranchRecord,
     DatabaseRecord,
     EndpointRecord,
+    LineageRecord,
     OperationRecord,
     ProjectRecord,
     RoleRecord,
+    SnapshotRecord,
     now,
 )
 from tenantry.neon import wire
@@ -184,12 +187,24 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
         mutation.undo(lambda: engine.computes.remove(branch.directory))
         with mutation.step():
             cluster.init()
+            base, report = engine.computes.vault.take_base(cluster)
+            mutation.undo(lambda: engine.computes.vault.remove(base.id))
+        lineage = LineageRecord(
+            directory=branch.directory,
+            project_id=project.id,
+            branch_id=branch.id,
+            ancestor=None,
+            timeline=report.timeline,
+            wal_from=base.start_lsn,
+            began_at=base.taken_at,
+            began_lsn=base.end_lsn,
+        )
         with mutation.step():
             cluster.start()
             cluster.ensure_role(role.name, role.password)
             cluster.create_database(database.name, role.name)
         with mutation.commit() as writer:
-            for record in (project, branch, endpoint, role, database):
+            for record in (project, branch, lineage, base, endpoint, role, database):
                 writer.insert(record)
     stored = find.database(engine, branch, database.name)
     tls = engine.computes.binaries(project.pg_version).tls
@@ -254,6 +269,10 @@ def delete(engine: Engine, project_id: str) -> wire.ProjectResponse:
                 f"project {project.name!r} ({project.id}) has protected branches ({', '.join(protected)}): "
                 "set their protected to false first"
             )
+        vaulted = [
+            *(name for branch in branches for name in history_names(engine, branch)),
+            *(snapshot.id for snapshot in engine.store.select(SnapshotRecord, project_id=project.id)),
+        ]
         # The rows go first: what they do not name is garbage, so a kill from here on leaves nothing half.
         with mutation.commit() as writer:
             writer.delete(OperationRecord, project_id=project.id)
@@ -261,4 +280,6 @@ def delete(engine: Engine, project_id: str) -> wire.ProjectResponse:
             writer.delete(ProjectRecord, id=project.id)
         for branch in branches:
             engine.computes.remove(branch.directory)
+        for name in vaulted:
+            engine.computes.vault.remove(name)
     return wire.ProjectResponse(project=show(project))

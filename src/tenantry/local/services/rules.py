@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tenantry.core.names import MAX_IDENTIFIER_BYTES
+from tenantry.local.history.moments import read_moment
 from tenantry.local.refusals import bad_field, conflict, not_allowed, not_found, not_served
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tenantry.core.ids import BranchId
+    from tenantry.local.history.moments import Moment
     from tenantry.local.state.records import BranchRecord, DatabaseRecord, RoleRecord
     from tenantry.neon import wire
 
@@ -26,8 +28,11 @@ __all__ = [
     "check_identifier",
     "check_name",
     "check_restore",
+    "check_roots",
     "check_unused_name",
+    "is_root",
     "passwords_after_clone",
+    "passwords_of_the_past",
     "sole",
 ]
 
@@ -91,19 +96,20 @@ def check_expiry(
     return expires_at.astimezone(UTC)
 
 
+INIT_SOURCES = ("parent-data", "schema-only", "parent-schema")
+
+
 def check_branch_create(
     branch: wire.BranchCreate,
     branches: Sequence[BranchRecord],
     *,
     now: datetime,
 ) -> tuple[BranchRecord, datetime | None]:
-    """Return the parent of the branch that is to be made, and when the branch expires."""
-    if branch.parent_lsn or branch.parent_timestamp:
-        raise not_served(
-            "a branch from a point in time", "leave parent_lsn and parent_timestamp out to fork the head of the parent"
-        )
-    if branch.init_source not in (None, "parent-data"):
-        raise not_served(f"init_source {branch.init_source!r}", "leave it out to fork schema and data of the parent")
+    """Return the branch that another is to be made from, and when the new one expires."""
+    if branch.init_source == "import":
+        raise not_served("init_source 'import'", "make a branch, and load a dump into it")
+    if branch.init_source is not None and branch.init_source not in INIT_SOURCES:
+        raise bad_field("branch.init_source", f"{branch.init_source!r} is not one of {', '.join(INIT_SOURCES)}")
     if branch.archived:
         raise not_served("archived branches", "leave archived out")
     if branch.parent_id:
@@ -112,7 +118,7 @@ def check_branch_create(
             raise not_found("parent branch", branch.parent_id)
     else:
         parent = next(one for one in branches if one.is_default)
-    if parent.expires_at is not None:
+    if parent.expires_at is not None and branch.init_source != "schema-only":
         raise not_allowed(
             f"branch {parent.name!r} ({parent.id}) expires, so it may have no children: "
             "clear its expires_at, or fork another branch"
@@ -131,8 +137,12 @@ def check_branch_delete(branch: BranchRecord, branches: Iterable[BranchRecord]) 
     label = f"branch {branch.name!r} ({branch.id})"
     if branch.is_default:
         raise not_allowed(f"{label} is the default branch: set another as default first, or delete the project")
-    if branch.parent_id is None:
-        raise not_allowed(f"{label} is a root branch: only the project's end removes it")
+    if (
+        branch.parent_id is None
+        and branch.init_source == "parent-data"
+        and not (branch.restored_from or branch.restored_as)
+    ):
+        raise not_allowed(f"{label} is the project's first branch: only the project's end removes it")
     if branch.protected:
         raise not_allowed(f"{label} is protected: set protected to false first")
     children = sorted(child.name for child in branches if child.parent_id == branch.id)
@@ -140,17 +150,40 @@ def check_branch_delete(branch: BranchRecord, branches: Iterable[BranchRecord]) 
         raise not_allowed(f"{label} has children ({', '.join(children)}): delete them first")
 
 
+def is_root(branch: BranchRecord, branches: Iterable[BranchRecord]) -> bool:
+    """Whether Neon counts *branch* as a root: it has no parent, or it took the place of one that has none."""
+    if branch.parent_id is None:
+        return True
+    return any(one.restored_as == branch.id and one.parent_id is None for one in branches)
+
+
+def check_roots(wanted: str, concerned: Iterable[BranchRecord], branches: Sequence[BranchRecord]) -> None:
+    """Raise a 422 unless all that are *concerned* are roots: of a child Neon knows the head alone."""
+    for one in concerned:
+        if not is_root(one, branches):
+            raise not_allowed(
+                f"{wanted}: branch {one.name!r} ({one.id}) is a child, and only root branches support this: "
+                "make a branch from that moment instead, or open the engine with --allow-child-restore"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A restore that may be done: from where, and which branches move to the backup, if one is wanted."""
+    """A restore that may be done: from what, and which branches move to the backup, if one is wanted."""
 
     source: BranchRecord
+    moment: Moment | None
     preserve_under_name: str | None
     children: tuple[BranchRecord, ...]
 
 
 def check_restore(
-    branch: BranchRecord, request: wire.BranchRestoreRequest, branches: Sequence[BranchRecord]
+    branch: BranchRecord,
+    request: wire.BranchRestoreRequest,
+    branches: Sequence[BranchRecord],
+    *,
+    now: datetime,
+    allow_children: bool,
 ) -> Restore:
     """Return how *branch* is to be restored."""
     source = next((one for one in branches if one.id == request.source_branch_id), None)
@@ -164,11 +197,16 @@ def check_restore(
         raise bad_field(
             "preserve_under_name", f"{label} cannot be restored onto itself without it: name the branch that keeps it"
         )
-    if request.source_lsn or request.source_timestamp:
-        raise not_served(
-            "a restore to a point in time", "leave source_lsn and source_timestamp out to restore to the source's head"
-        )
-    if source.id == branch.id:
+    moment = read_moment(
+        request.source_timestamp,
+        request.source_lsn,
+        timestamp_field="source_timestamp",
+        lsn_field="source_lsn",
+        now=now,
+    )
+    if moment is not None and not allow_children:
+        check_roots(moment.field, (branch, source), branches)
+    if moment is None and source.id == branch.id:
         raise bad_field(
             "source_timestamp", f"{label} is its own source, so source_timestamp or source_lsn must say which moment"
         )
@@ -180,7 +218,7 @@ def check_restore(
         )
     if preserve is not None:
         check_unused_name(preserve, branches)
-    return Restore(source, preserve, children)
+    return Restore(source, moment, preserve, children)
 
 
 def passwords_after_clone(
@@ -209,6 +247,17 @@ def passwords_after_clone(
         if target != role.password:
             wanted[role.name] = target
     return wanted
+
+
+def passwords_of_the_past(
+    found: Iterable[tuple[str, bool]], *, known: Mapping[str, str], fresh: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the passwords to set in a cluster of the past, by role, for those *found* that can log in.
+
+    What a password was then, nobody knows any more, only its verifier: a role gets the one that is *known* now, and
+    a role that is gone since, or whose branch is protected, the *fresh* one.
+    """
+    return {name: known.get(name) or fresh[name] for name, can_login in found if can_login}
 
 
 def sole(roles: Sequence[RoleRecord], databases: Sequence[DatabaseRecord]) -> tuple[RoleRecord, DatabaseRecord] | None:

@@ -7,13 +7,16 @@ from typing import Any, Literal
 from tenantry.core.ids import BranchId, EndpointId, OperationId, ProjectId
 
 __all__ = [
+    "BaseRecord",
     "BranchRecord",
     "DatabaseRecord",
     "EndpointRecord",
+    "LineageRecord",
     "OperationRecord",
     "ProjectRecord",
     "Record",
     "RoleRecord",
+    "SnapshotRecord",
     "now",
 ]
 
@@ -126,7 +129,65 @@ class OperationRecord:
     updated_at: datetime
 
 
-Record = ProjectRecord | BranchRecord | EndpointRecord | RoleRecord | DatabaseRecord | OperationRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageRecord:
+    """What a data directory holds of the past: its own WAL from `wal_from` on, and before that its `ancestor`'s.
+
+    Moments from `began_at` or `began_lsn` on are its branch's. One that ended belongs to a branch that was reset.
+    """
+
+    directory: str
+    project_id: ProjectId
+    branch_id: BranchId
+    ancestor: str | None
+    timeline: int
+    wal_from: str
+    began_at: datetime
+    began_lsn: str
+    ended_at: datetime | None = None
+    ended_lsn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRecord:
+    """A copy of a data directory from which WAL is replayed. It stands for every moment from `end_lsn` on."""
+
+    id: str
+    directory: str
+    timeline: int
+    start_lsn: str
+    end_lsn: str
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """A snapshot. `roles` are the passwords that its branch's roles had, by name; null for one that cannot log in."""
+
+    id: str
+    project_id: ProjectId
+    name: str
+    source_branch_id: BranchId | None
+    lsn: str | None
+    timestamp: datetime | None
+    expires_at: datetime | None
+    roles: Json = field(repr=False)
+    full_size: int
+    timeline: int
+    created_at: datetime
+
+
+Record = (
+    ProjectRecord
+    | BranchRecord
+    | EndpointRecord
+    | RoleRecord
+    | DatabaseRecord
+    | OperationRecord
+    | LineageRecord
+    | BaseRecord
+    | SnapshotRecord
+)
 
 
 def now() -> datetime:

@@ -98,3 +98,46 @@ CREATE TABLE operations (
 ) STRICT;
 CREATE INDEX operations_of_project ON operations (project_id, number);
 CREATE INDEX unfinished_operations ON operations (status) WHERE status IN ('scheduling', 'running');
+
+-- What a data directory holds of the past: WAL of its own from `wal_from` on, before that its ancestor's. One that
+-- has ended belongs to a branch that was reset: only its WAL is kept.
+CREATE TABLE lineages (
+    directory TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL REFERENCES projects ON DELETE CASCADE,
+    branch_id TEXT NOT NULL REFERENCES branches ON DELETE CASCADE,
+    ancestor TEXT,
+    timeline INTEGER NOT NULL,
+    wal_from TEXT NOT NULL,
+    began_at TEXT NOT NULL,
+    began_lsn TEXT NOT NULL,
+    ended_at TEXT,
+    ended_lsn TEXT
+) STRICT;
+CREATE INDEX lineages_of_branch ON lineages (branch_id);
+CREATE INDEX lineages_of_project ON lineages (project_id);
+
+CREATE TABLE bases (
+    id TEXT PRIMARY KEY,
+    directory TEXT NOT NULL REFERENCES lineages ON DELETE CASCADE,
+    timeline INTEGER NOT NULL,
+    start_lsn TEXT NOT NULL,
+    end_lsn TEXT NOT NULL,
+    taken_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX bases_of_lineage ON bases (directory);
+
+-- Outlives the branch that it is of.
+CREATE TABLE snapshots (
+    id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL REFERENCES projects ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    source_branch_id TEXT,
+    lsn TEXT,
+    timestamp TEXT,
+    expires_at TEXT,
+    roles TEXT NOT NULL,
+    full_size INTEGER NOT NULL,
+    timeline INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX snapshots_of_project ON snapshots (project_id);

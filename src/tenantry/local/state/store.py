@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.state.records import (
+    BaseRecord,
     BranchRecord,
     DatabaseRecord,
     EndpointRecord,
+    LineageRecord,
     OperationRecord,
     ProjectRecord,
     Record,
     RoleRecord,
+    SnapshotRecord,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "Store", "Writer"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 R = TypeVar("R", bound=Record)
 
@@ -44,6 +47,9 @@ _TABLES: dict[type[Record], tuple[str, tuple[str, ...]]] = {
     RoleRecord: ("roles", ("branch_id", "name")),
     DatabaseRecord: ("databases", ("id",)),
     OperationRecord: ("operations", ("number",)),
+    LineageRecord: ("lineages", ("directory",)),
+    BaseRecord: ("bases", ("id",)),
+    SnapshotRecord: ("snapshots", ("id",)),
 }
 
 
