@@ -101,6 +101,19 @@ def test_what_is_not_served_yet_is_a_501_that_names_it(api: Api, project: Projec
         (b'{"project": {"branch": {"role_name": "pg_me"}}}', "project.branch.role_name"),
         (b'{"project": {"branch": {"role_name": "%s"}}}' % (b"r" * 64), "project.branch.role_name"),
         (b'{"project": {"default_endpoint_settings": {"suspend_timeout_seconds": "x"}}}', "suspend_timeout_seconds"),
+        (b'{"project": {"default_endpoint_settings": {"suspend_timeout_seconds": -2}}}', "suspend_timeout_seconds"),
+        (b'{"project": {"default_endpoint_settings": {"autoscaling_limit_max_cu": 0}}}', "autoscaling_limit_max_cu"),
+        (b'{"project": {"default_endpoint_settings": {"pg_settings": {"work_mem": 4}}}}', "pg_settings.work_mem"),
+        (
+            (
+                b'{"project": {"default_endpoint_settings":'
+                b' {"autoscaling_limit_min_cu": 2, "autoscaling_limit_max_cu": 1}}}'
+            ),
+            "autoscaling_limit_min_cu",
+        ),
+        (b'{"project": {"settings": {"audit_log_level": "loud"}}}', "project.settings.audit_log_level"),
+        (b'{"project": {"settings": {"quota": {"active_time_seconds": -1}}}}', "project.settings.quota"),
+        (b'{"project": {"settings": {"maintenance_window": {}}}}', "project.settings.maintenance_window.weekdays"),
         (b'{"project": {"autoscaling_limit_min_cu": 0.1}}', "autoscaling_limit_min_cu"),
         (b"\xff\xfe", "body"),
     ],

@@ -149,7 +149,7 @@ def test_what_there_is_none_of_is_an_empty_list(api: Api, project: Project, path
     assert api.get(path.format(branch=project.main.path, project=project.path))[key] == []
 
 
-@pytest.mark.parametrize("path", ["credentials", "auth", "data-api/neondb", "storage", "ai_gateway"])
+@pytest.mark.parametrize("path", ["credentials", "auth", "data-api/neondb"])
 def test_what_is_off_is_a_404(project: Project, path):
     assert project.api.call("GET", f"{project.main.path}/{path}", status=404)["message"].endswith("does not have it")
 
@@ -199,3 +199,28 @@ def test_two_mutations_of_a_project_at_once_one_is_locked_out_and_does_nothing(a
 
     assert set(statuses) == {201, 423}
     assert len(names) == 1 + statuses.count(201)
+
+
+def test_a_null_among_a_projects_settings_is_as_good_as_absent(own_project: Project):
+    api = own_project.api
+    api.patch(own_project.path, {"project": {"default_endpoint_settings": {"suspend_timeout_seconds": 120}}})
+    nothing = {"suspend_timeout_seconds": None, "autoscaling_limit_max_cu": None, "pg_settings": None}
+    wanted = {"default_endpoint_settings": nothing, "settings": {"quota": None, "hipaa": False}}
+
+    changed = api.patch(own_project.path, {"project": wanted})["project"]
+    made = make_project(api, **wanted)
+    api.delete(made.path)
+
+    assert changed["default_endpoint_settings"] == {"suspend_timeout_seconds": 120}
+    assert changed["settings"] == {"hipaa": False}
+    assert made.body["project"]["default_endpoint_settings"] == {}
+    assert made.main.endpoint["suspend_timeout_seconds"] == 0
+
+
+@pytest.mark.parametrize("path", ["ai_gateway", "storage"])
+def test_two_things_that_are_off_say_why_in_their_own_shape(project: Project, path):
+    here = project.api.call("GET", f"{project.main.path}/{path}", status=404)
+    gone = project.api.call("GET", f"{project.path}/branches/br-not-there-00000000/{path}", status=404)
+
+    assert here["code"] == gone["code"] != ""
+    assert here["reason"] != gone["reason"] == "branch_not_found"

@@ -8,11 +8,12 @@ both without a new version. Times are RFC 3339 in UTC with second precision or b
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 __all__ = [
+    "AllowedIps",
     "Annotation",
     "Branch",
     "BranchCountResponse",
@@ -43,6 +44,7 @@ __all__ = [
     "DatabaseUpdate",
     "DatabaseUpdateRequest",
     "DatabasesResponse",
+    "DefaultEndpointSettings",
     "Endpoint",
     "EndpointCreate",
     "EndpointCreateRequest",
@@ -53,16 +55,20 @@ __all__ = [
     "EndpointUpdateRequest",
     "EndpointsResponse",
     "ErrorBody",
+    "MaintenanceWindow",
     "Operation",
     "OperationResponse",
     "OperationsResponse",
     "Organization",
     "OrganizationsResponse",
+    "PreloadLibraries",
     "Project",
     "ProjectBranchOptions",
     "ProjectCreate",
     "ProjectCreateRequest",
+    "ProjectQuota",
     "ProjectResponse",
+    "ProjectSettings",
     "ProjectUpdate",
     "ProjectUpdateRequest",
     "ProjectsResponse",
@@ -184,6 +190,62 @@ class ProjectBranchOptions(_Request):
     annotations: dict[str, str] | None = None
 
 
+class ProjectQuota(_Request):
+    """Consumption limits of a project; 0 is none."""
+
+    active_time_seconds: int | None = Field(default=None, ge=0)
+    compute_time_seconds: int | None = Field(default=None, ge=0)
+    written_data_bytes: int | None = Field(default=None, ge=0)
+    data_transfer_bytes: int | None = Field(default=None, ge=0)
+    logical_size_bytes: int | None = Field(default=None, ge=0)
+
+
+class AllowedIps(_Request):
+    """Who may connect; an empty list is everybody."""
+
+    ips: list[str] | None = None
+    protected_branches_only: bool | None = None
+
+
+class MaintenanceWindow(_Request):
+    """When Neon may restart computes: days from 1, Monday, and times as `HH:MM` in UTC."""
+
+    weekdays: list[int]
+    start_time: str
+    end_time: str
+
+
+class PreloadLibraries(_Request):
+    """Libraries that computes load at their start."""
+
+    use_defaults: bool | None = None
+    enabled_libraries: list[str] | None = None
+
+
+class ProjectSettings(_Request):
+    """Settings of a project. The local engine keeps and shows them, and does nothing by them."""
+
+    quota: ProjectQuota | None = None
+    allowed_ips: AllowedIps | None = None
+    enable_logical_replication: bool | None = None
+    maintenance_window: MaintenanceWindow | None = None
+    block_public_connections: bool | None = None
+    block_vpc_connections: bool | None = None
+    audit_log_level: Literal["base", "extended", "full"] | None = None
+    hipaa: bool | None = None
+    preload_libraries: PreloadLibraries | None = None
+
+
+class DefaultEndpointSettings(_Request):
+    """What the endpoints of a project are made with."""
+
+    autoscaling_limit_min_cu: float | None = Field(default=None, ge=0.25)
+    autoscaling_limit_max_cu: float | None = Field(default=None, ge=0.25)
+    suspend_timeout_seconds: int | None = Field(default=None, ge=-1, le=604_800)
+    pg_settings: dict[str, str] | None = None
+    pgbouncer_settings: dict[str, str] | None = None
+
+
 class ProjectCreate(_Request):
     """A project to make."""
 
@@ -195,8 +257,8 @@ class ProjectCreate(_Request):
     branch: ProjectBranchOptions | None = None
     autoscaling_limit_min_cu: float | None = None
     autoscaling_limit_max_cu: float | None = None
-    default_endpoint_settings: dict[str, Any] | None = None
-    settings: dict[str, Any] | None = None
+    default_endpoint_settings: DefaultEndpointSettings | None = None
+    settings: ProjectSettings | None = None
     org_id: str | None = None
 
 
@@ -211,8 +273,8 @@ class ProjectUpdate(_Request):
 
     name: str | None = None
     history_retention_seconds: int | None = None
-    default_endpoint_settings: dict[str, Any] | None = None
-    settings: dict[str, Any] | None = None
+    default_endpoint_settings: DefaultEndpointSettings | None = None
+    settings: ProjectSettings | None = None
 
 
 class ProjectUpdateRequest(_Request):

@@ -30,13 +30,17 @@ _EMPTY_LISTS: dict[str, dict[str, Any]] = {
     f"{_PROJECT}/vpc_endpoints": {"endpoints": []},
 }
 
+# Two operations have a 404 of their own shape.
+_NOT_ENABLED = {
+    f"{_BRANCH}/ai_gateway": ("AI_GATEWAY_NOT_ENABLED", "ai_gateway_unavailable"),
+    f"{_BRANCH}/storage": ("STORAGE_NOT_ENABLED", "region_unavailable"),
+}
+
 # An empty list of credentials would make Neon's CLI ask for a new one.
 _OFF = {
-    f"{_BRANCH}/ai_gateway": "the AI gateway",
     f"{_BRANCH}/auth": "Neon Auth",
     f"{_BRANCH}/credentials": "credentials",
     f"{_BRANCH}/data-api/{{database_name}}": "the Data API",
-    f"{_BRANCH}/storage": "object storage",
 }
 
 
@@ -63,6 +67,17 @@ def _off(what: str) -> Callable[[Call], Answer]:
     return answer
 
 
+def _not_enabled(code: str, reason: str) -> Callable[[Call], Answer]:
+    def answer(call: Call) -> Answer:
+        try:
+            _check_path(call)
+        except Refusal as missing:
+            return Answer(404, {"code": code, "message": missing.message, "reason": "branch_not_found"})
+        return Answer(404, {"code": code, "message": "the local engine does not have it", "reason": reason})
+
+    return answer
+
+
 def _recover_project(call: Call) -> Answer:
     project = find.project(call.engine, call.project_id)  # a deleted one is gone for good: 404
     raise not_allowed(f"project {project.name!r} ({project.id}) is not deleted, so there is nothing to recover")
@@ -75,6 +90,7 @@ def _recover_branch(call: Call) -> Answer:
 
 ROUTES: list[Route] = [
     *(reading(path, _empty(body)) for path, body in _EMPTY_LISTS.items()),
+    *(reading(path, _not_enabled(*how)) for path, how in _NOT_ENABLED.items()),
     *(reading(path, _off(what)) for path, what in _OFF.items()),
     mutating("POST", f"{_PROJECT}/recover", _recover_project),
     mutating("POST", f"{_BRANCH}/recover", _recover_branch),

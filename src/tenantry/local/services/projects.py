@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from tenantry.local.errors import PostgresMissingError
 from tenantry.local.refusals import bad_field, not_allowed, not_served
 from tenantry.local.services import find, limits, views
@@ -30,6 +28,8 @@ from tenantry.local.state.records import (
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from tenantry.local.engine import Engine
     from tenantry.local.plans import Plan
 
@@ -118,12 +118,17 @@ def _record(wanted: wire.ProjectCreate, plan: Plan) -> ProjectRecord:
         history_retention_seconds=_history(
             wanted.history_retention_seconds, limits.allowed_history(plan, DEFAULT_HISTORY_SECONDS)
         ),
-        settings=wanted.settings or {},
-        default_endpoint_settings=wanted.default_endpoint_settings or {},
+        settings=_kept(wanted.settings),
+        default_endpoint_settings=_checked_defaults({}, _kept(wanted.default_endpoint_settings), plan),
         superuser_password=new_password(),
         created_at=at,
         updated_at=at,
     )
+
+
+def _kept(settings: BaseModel | None) -> dict[str, Any]:
+    """Return what was given of *settings*; null is as good as absent."""
+    return {} if settings is None else settings.model_dump(mode="json", exclude_none=True)
 
 
 def _history(seconds: int | None, default: int) -> int:
@@ -138,7 +143,7 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
     """Make a project: its default branch, the branch's owner and database, and a running read_write endpoint."""
     wanted = request.project
     project = _record(wanted, engine.plan)
-    options_of_endpoint = _endpoint_options(wanted, engine.plan)
+    options_of_endpoint = _endpoint_options(wanted)
     limits.check_projects(engine.plan, len(engine.store.select(ProjectRecord)))
     options = wanted.branch or wire.ProjectBranchOptions()
     at = project.created_at
@@ -219,38 +224,39 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
     )
 
 
-def _endpoint_options(wanted: wire.ProjectCreate, plan: Plan) -> wire.EndpointOptions:
+def _endpoint_options(wanted: wire.ProjectCreate) -> wire.EndpointOptions:
     """The settings of the endpoint that a project is made with: those of the request, over the project's defaults."""
     given = wanted.model_dump(include={"autoscaling_limit_min_cu", "autoscaling_limit_max_cu"}, exclude_none=True)
-    return _check_defaults((wanted.default_endpoint_settings or {}) | given, plan)
+    return wire.EndpointOptions.model_validate(_kept(wanted.default_endpoint_settings) | given)
 
 
-def _check_defaults(settings: dict[str, Any] | None, plan: Plan) -> wire.EndpointOptions:
+def _checked_defaults(before: dict[str, Any], given: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Return what endpoints are to be made with, or say which value cannot be used."""
-    try:
-        options = wire.EndpointOptions.model_validate(settings or {}, strict=True)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise bad_field(f"project.default_endpoint_settings.{field}", first["msg"]) from exc
-    limits.check_suspend_timeout(plan, options.suspend_timeout_seconds)
-    return options
+    limits.check_suspend_timeout(plan, given.get("suspend_timeout_seconds"))
+    settings = before | given
+    lowest, highest = settings.get("autoscaling_limit_min_cu"), settings.get("autoscaling_limit_max_cu")
+    if lowest is not None and highest is not None and lowest > highest:
+        raise bad_field(
+            "project.default_endpoint_settings.autoscaling_limit_min_cu",
+            f"{lowest} is more than autoscaling_limit_max_cu, which is {highest}",
+        )
+    return settings
 
 
 def update(engine: Engine, project_id: str, request: wire.ProjectUpdateRequest) -> wire.ProjectResponse:
     """Change what of a project can change."""
     wanted = request.project
     name = check_name("project.name", wanted.name)
-    _check_defaults(wanted.default_endpoint_settings, engine.plan)
     limits.check_history(engine.plan, wanted.history_retention_seconds)
     with engine.operations.mutation(find.project(engine, project_id).id) as mutation:
         project = find.project(engine, project_id)
+        given = _kept(wanted.default_endpoint_settings)
         changed = replace(
             project,
             name=name or project.name,
             history_retention_seconds=_history(wanted.history_retention_seconds, project.history_retention_seconds),
-            settings=project.settings | (wanted.settings or {}),
-            default_endpoint_settings=project.default_endpoint_settings | (wanted.default_endpoint_settings or {}),
+            settings=project.settings | _kept(wanted.settings),
+            default_endpoint_settings=_checked_defaults(project.default_endpoint_settings, given, engine.plan),
             updated_at=now(),
         )
         with mutation.commit() as writer:
