@@ -205,7 +205,8 @@ def _encode(value: object) -> str:
             # The one place where a secret leaves: the caller has the key.
             return value.get_secret_value()
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+            return moment.isoformat().removesuffix("+00:00") + "Z"
         case UUID():
             return str(value)
         case _:
