@@ -127,7 +127,6 @@ def test_a_branch_that_cannot_be_made_is_refused_and_not_there(
 @pytest.mark.parametrize(
     ("options", "status"),
     [
-        ([{"type": "read_only"}], 501),
         ([{"type": "read_write"}, {"type": "read_write"}], 400),
         ([{"type": "other"}], 400),
         ([{"type": "read_write", "autoscaling_limit_min_cu": 4, "autoscaling_limit_max_cu": 1}], 400),

@@ -229,7 +229,7 @@ def new_data_folder(folder: Path) -> Iterator[Path]:
     """Name a data folder, and in the end remove it and whatever runs in it."""
     path = folder / f"engine-{secrets.token_hex(4)}"
     yield path
-    for cluster in (path / "clusters").glob("br-*"):
+    for cluster in (path / "clusters").glob("*-*"):
         kill_all(cluster)
     shutil.rmtree(path, ignore_errors=True)
 

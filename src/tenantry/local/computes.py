@@ -6,22 +6,26 @@ import logging
 import secrets
 import shutil
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import psycopg
 
 from tenantry.local.clusters.cloning import CloneReport, clone_cluster
 from tenantry.local.clusters.cluster import Cluster
 from tenantry.local.clusters.ports import BEHIND, free_port
 from tenantry.local.clusters.processes import kill_all, postmaster_of
+from tenantry.local.clusters.standbys import drop_slot, make_standby, standby_settings
 from tenantry.local.history.files import Vault
 from tenantry.local.state.records import EndpointRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tenantry.core.ids import BranchId
+    from tenantry.core.ids import BranchId, ProjectId
     from tenantry.local.clusters.binaries import Binaries
     from tenantry.local.clusters.privileges import Runner
     from tenantry.local.history.moments import Replay
@@ -47,6 +51,7 @@ class Computes:
         self._find = find
         self._lock = threading.Lock()
         self._reserved: set[int] = set()
+        self.standbys: dict[str, ProjectId] = {}
 
     def binaries(self, major: int) -> Binaries:
         """Return the Postgres of *major*. Raises `PostgresMissingError`."""
@@ -81,22 +86,60 @@ class Computes:
             host=BEHIND,
         )
 
-    def compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> Cluster:
-        """Return the cluster that serves *endpoint*."""
-        return self.cluster(project, branch.directory, port=endpoint.port)
-
-    def start_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
-        """Start what serves *endpoint*, unless it runs. Raises the errors of `Cluster.start`."""
-        self.compute(project, branch, endpoint).start()
-
-    def stop_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
-        """Stop what serves *endpoint*, if it runs. Raises `StopError`."""
-        self.compute(project, branch, endpoint).stop()
+    def directory_of(self, branch: BranchRecord, endpoint: EndpointRecord) -> str:
+        """Return the data directory of what serves *endpoint*: the branch's own, or a standby's of exactly that."""
+        if endpoint.type == "read_write":
+            return branch.directory
+        return f"{endpoint.id}.{branch.directory.rpartition('.')[2]}"
 
     def path_of(self, branch: BranchRecord, endpoint: EndpointRecord) -> Path:
-        """Return the data directory of what serves *endpoint*, which need not be there."""
-        del endpoint
-        return self.folder / branch.directory
+        """Return the path of `directory_of`, which need not be there."""
+        return self.folder / self.directory_of(branch, endpoint)
+
+    def compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> Cluster:
+        """Return the cluster that serves *endpoint*."""
+        directory = self.directory_of(branch, endpoint)
+        cluster = self.cluster(project, directory, port=endpoint.port)
+        primary = self.endpoint_of(branch)
+        if endpoint.type == "read_write" or primary is None:
+            return cluster
+        follow = standby_settings(cluster.data, sockets=self.sockets, port=primary.port, slot=_slot(endpoint))
+        return replace(cluster, more_settings=follow)
+
+    def start_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
+        """Start what serves *endpoint*, unless it runs. A standby is cloned anew. Raises the errors of both."""
+        cluster = self.compute(project, branch, endpoint)
+        if endpoint.type != "read_write" and not cluster.running:
+            self.remove(cluster.data.name)
+            self.standbys[cluster.data.name] = project.id
+            with self.awake(project, branch) as primary:
+                make_standby(primary, cluster.data, slot=_slot(endpoint))
+        cluster.start()
+
+    def stop_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
+        """Stop what serves *endpoint*, if it runs. A standby's data goes with it. Raises `StopError`."""
+        self.compute(project, branch, endpoint).stop()
+        if endpoint.type == "read_write":
+            return
+        self.remove(self.directory_of(branch, endpoint))
+        primary = self.endpoint_of(branch)
+        if primary is None:
+            return
+        cluster = self.cluster(project, branch.directory, port=primary.port)
+        if cluster.running:
+            # One that sleeps keeps the slot until its next standby; it writes nothing meanwhile.
+            with suppress(psycopg.Error):
+                drop_slot(cluster, _slot(endpoint))
+
+    def drop_standbys(self, project_id: ProjectId, *, keep: Collection[str]) -> None:
+        """End the standbys of a project whose branch is gone or has other data now."""
+        for directory in [name for name, of in self.standbys.items() if of == project_id and name not in keep]:
+            self.remove(directory)
+            del self.standbys[directory]
+
+    def serves_endpoint(self, branch: BranchRecord, endpoint: EndpointRecord) -> bool:
+        """Whether the postmaster of *endpoint* runs now, whatever the store wants."""
+        return postmaster_of(self.path_of(branch, endpoint)) is not None
 
     def endpoint_of(self, branch: BranchRecord) -> EndpointRecord | None:
         """Return the read_write endpoint of *branch*."""
@@ -204,3 +247,7 @@ def delete_folder(path: Path) -> None:
     shutil.rmtree(path, onerror=lambda _call, name, problem: problems.append(f"{name}: {problem[1]}"))
     if problems:
         log.warning("could not delete all of %s: %s", path, problems[0])
+
+
+def _slot(endpoint: EndpointRecord) -> str:
+    return "ro_" + endpoint.id.replace("-", "_")

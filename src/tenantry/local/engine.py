@@ -25,13 +25,15 @@ from tenantry.local.power import DEFAULT_SUSPEND_SECONDS, Power
 from tenantry.local.recovery import recover
 from tenantry.local.state.naming import new_api_key
 from tenantry.local.state.operations import Operations
-from tenantry.local.state.records import BranchRecord, ProjectRecord
+from tenantry.local.state.records import BranchRecord, EndpointRecord, ProjectRecord
 from tenantry.local.state.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
+    from tenantry.core.ids import ProjectId
     from tenantry.local.clusters.privileges import Runner
     from tenantry.local.plans import Plan
 
@@ -226,10 +228,21 @@ class Engine:
                 log.warning("branch %s did not stop and is killed: %s", branch.id, problem)
                 self.computes.kill(branch)
 
+        self._stop_standbys(projects)
         running = [branch for branch in self.store.select(BranchRecord) if self.computes.serves(branch)]
         if running:
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(stop, running))
+
+    def _stop_standbys(self, projects: Mapping[ProjectId, ProjectRecord]) -> None:
+        for endpoint in self.store.select(EndpointRecord, type="read_only", active=True):
+            branch = self.store.get(BranchRecord, id=endpoint.branch_id)
+            assert branch is not None
+            try:
+                self.computes.compute(projects[endpoint.project_id], branch, endpoint).stop()
+            except EnvironmentProblem as problem:
+                log.warning("standby %s did not stop and is killed: %s", endpoint.id, problem)
+                self.computes.remove(self.computes.directory_of(branch, endpoint))
 
     def __enter__(self) -> Self:
         return self

@@ -151,6 +151,13 @@ class Power:
             self._forget(endpoint_id)
             relay.cut(endpoint_id)
         self._known[project_id] = listened
+        if project_id in self._computes.standbys.values():
+            self._computes.drop_standbys(project_id, keep=self._standbys_of(project_id))
+
+    def _standbys_of(self, project_id: ProjectId) -> set[str]:
+        branches = {branch.id: branch for branch in self._store.select(BranchRecord, project_id=project_id)}
+        endpoints = self._store.select(EndpointRecord, project_id=project_id, type="read_only")
+        return {self._computes.directory_of(branches[one.branch_id], one) for one in endpoints}
 
     def listen(self, endpoint: EndpointRecord) -> None:
         """Listen on the address of *endpoint*, if that was not possible before. Raises `PortTakenError`."""

@@ -88,7 +88,10 @@ def recover(store: Store, computes: Computes) -> None:
     Raises `ClustersGoneError`, and changes nothing, where not one branch has its data: nobody lost them all at once.
     """
     known = store.select(BranchRecord)
-    directories = [path.name for path in computes.folder.iterdir() if (path / "PG_VERSION").exists()]
+    standbys = _standbys(store, computes)
+    directories = [
+        path.name for path in computes.folder.iterdir() if (path / "PG_VERSION").exists() and path.name not in standbys
+    ]
     repairs = decide(known, directories)
     if known and len(repairs.lost) == len(known):
         raise ClustersGoneError(computes.folder, branches=len(known))
@@ -96,7 +99,7 @@ def recover(store: Store, computes: Computes) -> None:
         for operation in after_death(store.unfinished_operations()):
             writer.update(operation)
             log.warning("operation %s (%s) was cut short and is now failed", operation.id, operation.action)
-    strays = [path.name for path in computes.folder.iterdir() if path.name not in directories]
+    strays = [path.name for path in computes.folder.iterdir() if path.name not in {*directories, *standbys}]
     with store.write() as writer:
         for branch in repairs.lost:
             log.warning("branch %s (%s) has no data directory and is forgotten", branch.name, branch.id)
@@ -116,6 +119,7 @@ def recover(store: Store, computes: Computes) -> None:
         log.info("removing %s, which belongs to no branch", directory)
         computes.remove(directory)
     _settle_postmasters(store, computes)
+    _settle_standbys(store, computes)
     finish_all(store, computes)
 
 
@@ -136,6 +140,27 @@ def _settle_history(store: Store, computes: Computes) -> None:
         if path.name not in named:
             log.info("removing %s, which belongs to no history", path.name)
             vault.remove(path.name)
+
+
+def _standbys(store: Store, computes: Computes) -> dict[str, tuple[BranchRecord, EndpointRecord]]:
+    """The data directories of the hot standbys that should run."""
+    branches = {branch.id: branch for branch in store.select(BranchRecord)}
+    endpoints = store.select(EndpointRecord, type="read_only", active=True)
+    found = [(branches[endpoint.branch_id], endpoint) for endpoint in endpoints]
+    return {computes.directory_of(branch, endpoint): (branch, endpoint) for branch, endpoint in found}
+
+
+def _settle_standbys(store: Store, computes: Computes) -> None:
+    """Adopt the standbys that run, and start the others from their primaries, which are awake by now."""
+    for directory, (branch, endpoint) in _standbys(store, computes).items():
+        project = store.get(ProjectRecord, id=branch.project_id)
+        assert project is not None
+        found = read_pid_file(computes.folder / directory)
+        if found is not None and found.port == endpoint.port and computes.serves_endpoint(branch, endpoint):
+            computes.standbys[directory] = project.id
+            log.info("adopted the standby of endpoint %s (pid %s)", endpoint.id, found.pid)
+        else:
+            _start(store, computes, project, branch, endpoint)
 
 
 def _settle_postmasters(store: Store, computes: Computes) -> None:
@@ -163,7 +188,7 @@ def _start(
     store: Store, computes: Computes, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord
 ) -> None:
     try:
-        computes.cluster(project, branch.directory, port=endpoint.port).start()
+        computes.start_compute(project, branch, endpoint)
     except EnvironmentProblem as problem:
         # One compute that cannot run must not keep the others from running; starting it by the API says why again.
         log.warning("endpoint %s stays idle: %s", endpoint.id, problem)

@@ -48,8 +48,9 @@ class Cluster:
     """A Postgres cluster on this machine. The value says where it is; whether it runs is asked of the system.
 
     `data` may be shared with nobody; `sockets` may, its path is short. `superuser_password` is that of `cloud_admin`,
-    the role that only the engine logs in with. `host` is where it listens for TCP. A postmaster outlives the process
-    that started it, and any `Cluster` of the same values takes it up again.
+    the role that only the engine logs in with. `host` is where it listens for TCP; `more_settings` the server is told
+    beside ours. A postmaster outlives the process that started it, and any `Cluster` of the same values takes it up
+    again.
     """
 
     data: Path
@@ -59,6 +60,7 @@ class Cluster:
     sockets: Path
     superuser_password: str = field(repr=False)
     host: str = HOST
+    more_settings: tuple[tuple[str, str], ...] = ()
 
     # ---- life
 

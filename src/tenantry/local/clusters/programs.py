@@ -59,6 +59,7 @@ def server_settings(cluster: Cluster) -> dict[str, str]:
         # WAL stays where it is written until history is dropped: there is no archiver that could lag behind, fail on
         # a full disk, or lose the last segment when all processes are killed. `history` removes what is too old.
         "wal_keep_size": "2147483647MB",
+        "max_slot_wal_keep_size": "1GB",  # what a standby that went away may cost
         "logging_collector": "off",
         "log_destination": "stderr",
         # Neon's own, and the only zone that Postgres knows where the system has no time zone files.
@@ -72,7 +73,7 @@ def server_settings(cluster: Cluster) -> dict[str, str]:
         settings["recovery_init_sync_method"] = "syncfs"
     if cluster.binaries.major >= 18:  # noqa: PLR2004 - the version that brought it
         settings["io_method"] = "sync"  # else three processes more a branch
-    return settings
+    return settings | dict(cluster.more_settings)
 
 
 def run_initdb(cluster: Cluster) -> None:

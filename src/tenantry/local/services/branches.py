@@ -143,9 +143,6 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
         )
         with mutation.step():
             made = fork(engine, mutation, project, source, directory, own={})
-        if endpoint is not None:
-            with mutation.step():
-                engine.computes.cluster(project, directory, port=endpoint.port).start()
         branch = BranchRecord(
             id=branch_id,
             project_id=project.id,
@@ -169,6 +166,9 @@ def create(engine: Engine, project_id: str, request: wire.BranchCreateRequest) -
             created_at=at,
             updated_at=at,
         )
+        if endpoint is not None:
+            with mutation.step():
+                engine.computes.start_compute(project, branch, endpoint)
         with mutation.commit() as writer:
             writer.insert(branch)
             for record in made.owned_by(branch):

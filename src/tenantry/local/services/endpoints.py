@@ -1,4 +1,4 @@
-"""Endpoints: a branch's one read_write compute, whose address stays for life."""
+"""Endpoints: a branch's one read_write compute and its read_only ones, whose addresses stay for life."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ def endpoint_record(
     port: int,
 ) -> EndpointRecord:
     """Return the endpoint that is asked for, or say what of it cannot be."""
-    if wanted.type == "read_only":
-        raise not_served("read_only computes", "give type read_write, one a branch")
-    if wanted.type != "read_write":
+    if wanted.type not in {"read_write", "read_only"}:
         raise bad_field("endpoint.type", f"{wanted.type!r} is neither read_write nor read_only")
     alone = wanted if isinstance(wanted, wire.EndpointCreate) else None  # else made together with its branch
     if alone is not None and alone.pooler_enabled:
@@ -65,7 +63,7 @@ def endpoint_record(
         project_id=project.id,
         branch_id=branch_id,
         name=None if alone is None else _check_endpoint_name(alone.name),
-        type="read_write",
+        type=wanted.type,
         port=port,
         active=not disabled,
         disabled=disabled,
@@ -150,7 +148,7 @@ def _answer(engine: Engine, endpoint: EndpointRecord, mutation: Mutation) -> wir
 
 
 def create(engine: Engine, project_id: str, request: wire.EndpointCreateRequest) -> wire.EndpointOperations:
-    """Make the compute of a branch that has none, and start it."""
+    """Make a compute of a branch and start it: its one read_write, or one more read_only."""
     project = find.project(engine, project_id)
     with engine.operations.mutation(project.id) as mutation, engine.computes.port() as port:
         project = find.project(engine, project_id)
@@ -159,7 +157,7 @@ def create(engine: Engine, project_id: str, request: wire.EndpointCreateRequest)
             raise not_found("branch", request.endpoint.branch_id)
         endpoint = endpoint_record(project, branch.id, request.endpoint, new_endpoint_id(), port)
         there = engine.computes.endpoint_of(branch)
-        if there is not None:
+        if there is not None and endpoint.type == "read_write":
             raise conflict(f"read-write endpoint already exists; branch_id:{branch.id!r}, endpoint_id:{there.id!r}")
         check_compute(
             engine,
@@ -168,6 +166,10 @@ def create(engine: Engine, project_id: str, request: wire.EndpointCreateRequest)
             suspend_timeout_seconds=request.endpoint.suspend_timeout_seconds,
             active=endpoint.active,
         )
+        if endpoint.type == "read_write":
+            # They follow the primary that they were started with; the next connection starts them anew.
+            for standby in engine.store.select(EndpointRecord, branch_id=branch.id, type="read_only"):
+                engine.computes.stop_compute(project, branch, standby)
         if endpoint.active:
             _run(engine, mutation, project, branch, endpoint)
         with mutation.commit() as writer:
