@@ -53,6 +53,9 @@ def test_a_branch_from_each_of_several_times_and_positions_has_exactly_its_rows(
     assert [one.show()["parent_lsn"] for one in by_position] == positions
     assert datetime.fromisoformat(by_time[0].show()["parent_timestamp"]) == datetime.fromisoformat(times[0])
     assert rows(main) == [0, 1, 2]
+    # A sleeper that was forked from the past has two timelines on one page of WAL.
+    sleeper = own_project.fork(parent=own_project.fork(compute=False, parent_timestamp=times[1]))
+    assert rows(sleeper) == [0, 1]
     by_time[0].sql("INSERT INTO t VALUES (100)")
     grandchild = own_project.fork(parent=by_time[0], parent_timestamp=moment())
     assert rows(grandchild) == [0, 100]

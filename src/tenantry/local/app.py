@@ -14,11 +14,23 @@ from starlette.routing import Mount, Router
 from starlette.websockets import WebSocketClose
 
 from tenantry.local.refusals import Refusal
-from tenantry.local.routes import absent, account, branches, databases, endpoints, operations, projects, roles, schemas
+from tenantry.local.routes import (
+    absent,
+    account,
+    branches,
+    databases,
+    endpoints,
+    operations,
+    projects,
+    roles,
+    schemas,
+    snapshots,
+)
 from tenantry.local.routes.calling import error_answer
 from tenantry.local.routes.unserved import refusals
 from tenantry.local.serverless import http, relay
 from tenantry.local.serverless.http import SQL_PATH
+from tenantry.local.services import upkeep
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,14 +44,14 @@ API_PATH = "/api/v2"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-_RESOURCES = (projects, branches, endpoints, roles, databases, operations, schemas, account, absent)
+_RESOURCES = (projects, branches, endpoints, roles, databases, operations, schemas, snapshots, account, absent)
 
 ROUTES = [route for resource in _RESOURCES for route in resource.ROUTES]
 """What is answered by more than a refusal. A role's or database's name may hold a slash, so refusals come last."""
 
 
 def create_app(engine: Engine) -> ASGIApp:
-    """Return the ASGI app that serves *engine*, which it neither opens nor closes.
+    """Return the ASGI app that serves *engine*, which it neither opens nor closes; from now on it does its upkeep.
 
     Neon's API v2 is below `/api/v2`; beside it are `/sql` and `/v2`, for Neon's serverless driver.
     """
@@ -48,6 +60,7 @@ def create_app(engine: Engine) -> ASGIApp:
     app.router.redirect_slashes = False
     app.router.default = _nothing_here
     app.state.engine = engine
+    upkeep.attach(engine)
     return _Gate(app, engine.api_key)
 
 

@@ -55,9 +55,11 @@ __all__ = [
     "EndpointUpdateRequest",
     "EndpointsResponse",
     "ErrorBody",
+    "FinalizeRestoreRequest",
     "MaintenanceWindow",
     "Operation",
     "OperationResponse",
+    "OperationsOnly",
     "OperationsResponse",
     "Organization",
     "OrganizationsResponse",
@@ -81,6 +83,13 @@ __all__ = [
     "RolePasswordResponse",
     "RoleResponse",
     "RolesResponse",
+    "Snapshot",
+    "SnapshotOperations",
+    "SnapshotResponse",
+    "SnapshotRestoreRequest",
+    "SnapshotUpdate",
+    "SnapshotUpdateRequest",
+    "SnapshotsResponse",
 ]
 
 
@@ -398,6 +407,71 @@ class BranchRestoreRequest(_Request):
     source_lsn: str | None = None
     source_timestamp: datetime | None = None
     preserve_under_name: str | None = None
+
+
+class Snapshot(_Wire):
+    """A branch as it was at one moment, kept until it is deleted."""
+
+    id: str
+    name: str
+    lsn: str | None = None
+    timestamp: datetime | None = None
+    source_branch_id: str | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    manual: bool | None = None
+    full_size: int | None = None
+
+
+class SnapshotResponse(_Wire):
+    """One snapshot."""
+
+    snapshot: Snapshot
+
+
+class SnapshotsResponse(_Wire):
+    """The snapshots of a project."""
+
+    snapshots: list[Snapshot]
+
+
+class SnapshotOperations(SnapshotResponse):
+    """A snapshot, and the operations that make it."""
+
+    operations: list[Operation] = Field(default_factory=list[Operation])
+
+
+class OperationsOnly(_Wire):
+    """The operations that delete something."""
+
+    operations: list[Operation] = Field(default_factory=list[Operation])
+
+
+class SnapshotUpdate(_Request):
+    """What of a snapshot can change."""
+
+    name: str | None = None
+    expires_at: datetime | None = None
+
+
+class SnapshotUpdateRequest(_Request):
+    """`PATCH /projects/{project_id}/snapshots/{snapshot_id}`."""
+
+    snapshot: SnapshotUpdate
+
+
+class SnapshotRestoreRequest(_Request):
+    """`POST .../snapshots/{snapshot_id}/restore`. The target is the branch that it is of, unless one is named."""
+
+    name: str | None = None
+    target_branch_id: str | None = None
+    finalize_restore: bool | None = None
+
+
+class FinalizeRestoreRequest(_Request):
+    """`POST .../finalize_restore`. `name` is what the branch that is replaced is called from then on."""
+
+    name: str | None = None
 
 
 class BranchResponse(_Wire):

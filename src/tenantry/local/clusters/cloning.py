@@ -158,6 +158,8 @@ def _tree_of(parent: Cluster) -> Tree:
 
 
 def _copy_wal(parent: Cluster, target: Path, names: Iterable[str]) -> None:
-    paths = [f"pg_wal/{name}" for name in names]
+    # On a page of WAL that an earlier timeline began a server needs to be told that it is an ancestor.
+    histories = sorted(path.name for path in (parent.data / "pg_wal").glob("*.history"))
+    paths = [f"pg_wal/{name}" for name in (*names, *histories)]
     files = tuple((path, (parent.data / path).stat().st_size) for path in paths)
     copy_tree(Tree((), files), parent.data, target, parent.runner)

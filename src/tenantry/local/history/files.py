@@ -140,7 +140,8 @@ class Vault:
         source = self.folder / base.id
         if missing or not source.is_dir():
             raise HistoryGoneError(missing[0] if missing else source)
-        size = self._lay(source, paths, target)
+        # What the base's timeline descends from.
+        size = self._lay(source, [*paths, *(source / _WAL).glob("*.history")], target)
         conf = target.data / _AUTO_CONF
         kept = conf.read_bytes()
         told = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tenantry.local.routes.calling import Answer, Call, mutating, reading
-from tenantry.local.services import branches, restores
+from tenantry.local.services import branches, histories, restores
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ def _restore(call: Call) -> Answer:
     return Answer(200, restores.restore(call.engine, call.project_id, call.branch_id, request))
 
 
+def _history(call: Call) -> Answer:
+    return Answer(200, histories.get(call.engine, call.project_id, call.branch_id))
+
+
 def _set_as_default(call: Call) -> Answer:
     return Answer(200, branches.set_as_default(call.engine, call.project_id, call.branch_id))
 
@@ -78,5 +82,6 @@ ROUTES: list[Route] = [
     mutating("DELETE", _BRANCH, _delete),
     mutating("POST", f"{_BRANCH}/restore", _restore),
     mutating("POST", f"{_BRANCH}/set_as_default", _set_as_default),
+    reading(f"{_BRANCH}/history", _history),  # the engine's own: Neon has no such route
     mutating("POST", f"{_BRANCH}/set_as_primary", _set_as_default),  # its former name, which PyPI's neon-api uses
 ]

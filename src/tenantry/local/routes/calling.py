@@ -103,6 +103,17 @@ class Call:
             raise bad_field(name, f"{value!r} is not a whole number from 1 to {highest}")
         return int(value)
 
+    def time(self, name: str) -> datetime | None:
+        """Return a parameter of the query as a time."""
+        value = self.text(name)
+        if value is None:
+            return None
+        try:
+            # A `+` that was not escaped arrives as a space.
+            return datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
+        except ValueError as exc:
+            raise bad_field(name, f"{value!r} is not a time such as 2026-01-31T12:00:00Z") from exc
+
     def flag(self, name: str) -> bool:
         """Return a parameter of the query as a yes or no; absent is no."""
         return self.choice(name, {"true": True, "false": False}, default="false")

@@ -199,6 +199,7 @@ def _backup(branch: BranchRecord, plan: Restore) -> BranchRecord | None:
         id=new_branch_id(),
         name=plan.preserve_under_name,
         is_default=False,
+        restored_from=None,
         restored_as=branch.id,
         annotation={},
         expires_at=None,

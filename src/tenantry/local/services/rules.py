@@ -154,7 +154,7 @@ def is_root(branch: BranchRecord, branches: Iterable[BranchRecord]) -> bool:
     """Whether Neon counts *branch* as a root: it has no parent, or it took the place of one that has none."""
     if branch.parent_id is None:
         return True
-    return any(one.restored_as == branch.id and one.parent_id is None for one in branches)
+    return any(one.restored_as == branch.id and one.parent_id is None and one.restored_from is None for one in branches)
 
 
 def check_roots(wanted: str, concerned: Iterable[BranchRecord], branches: Sequence[BranchRecord]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         OperationRecord,
         ProjectRecord,
         RoleRecord,
+        SnapshotRecord,
     )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "operation",
     "project",
     "role",
+    "snapshot",
     "uri",
 ]
 
@@ -92,6 +94,21 @@ def branch(record: BranchRecord) -> wire.Branch:
         restored_from=record.restored_from,
         restored_as=record.restored_as,
         **extra,
+    )
+
+
+def snapshot(record: SnapshotRecord) -> wire.Snapshot:
+    """A snapshot. All of them are manual."""
+    return wire.Snapshot(
+        id=record.id,
+        name=record.name,
+        lsn=record.lsn,
+        timestamp=record.timestamp,
+        source_branch_id=record.source_branch_id,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        manual=True,
+        full_size=record.full_size,
     )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "new_operation_id",
     "new_password",
     "new_project_id",
+    "new_snapshot_id",
 ]
 
 _ADJECTIVES = (  # noqa: SIM905 - words read better than a column of quotes
@@ -52,6 +53,11 @@ def new_project_id() -> ProjectId:
 def new_branch_id() -> BranchId:
     """`br-quiet-river-a1b2c3d4`."""
     return BranchId(f"br-{_words()}-{_suffix(_BASE36)}")
+
+
+def new_snapshot_id() -> str:
+    """`snap-quiet-river-a1b2c3d4`."""
+    return f"snap-{_words()}-{_suffix(_BASE36)}"
 
 
 def new_endpoint_id() -> EndpointId:
