@@ -5,12 +5,14 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import psycopg
 import pytest
 
 from tenantry.local import changes
 from tenantry.local.changes import Change
+from tenantry.local.clusters.cluster import Cluster
 from tenantry.local.clusters.processes import postmaster_of
 from tenantry.local.engine import Engine
 from tenantry.local.state.records import BranchRecord, ProjectRecord
@@ -118,6 +120,35 @@ def test_a_change_that_postgres_refuses_is_given_up(own_project: Project):
 
     assert [role["name"] for role in branch.api.get(f"{branch.path}/roles")["roles"]] == ["neondb_owner"]
     branch.api.post(f"{branch.path}/roles", {"role": {"name": "old_role"}})
+
+
+def test_a_change_that_failed_with_postgres_lost_stays_to_be_finished(own_project: Project):
+    engine, branch = own_project.api.engine, own_project.main
+    assert engine is not None
+    kept = record_of(engine, branch)
+
+    class Lost:
+        def ensure_role(self, *_: object, **__: object) -> None:
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    changes.begin(engine.store, kept, Change("create_role", "new_role", password="x" * 24))
+    with pytest.raises(psycopg.OperationalError):
+        changes.finish(engine.store, kept, cast("Cluster", Lost()))
+    changes.finish_all(engine.store, engine.computes)
+
+    assert check_agrees(branch)[0] == {"neondb_owner", "new_role"}
+
+
+def test_a_request_that_postgres_refuses_leaves_nothing_to_finish(own_project: Project):
+    engine, branch = own_project.api.engine, own_project.main
+    assert engine is not None
+    branch.sql("CREATE ROLE new_role")
+
+    branch.api.post(f"{branch.path}/roles", {"role": {"name": "new_role"}}, status=409)
+    branch.sql("DROP ROLE new_role")
+    changes.finish_all(engine.store, engine.computes)
+
+    assert check_agrees(branch)[0] == {"neondb_owner"}
 
 
 def test_a_database_that_sql_made_is_never_taken_for_one_that_was_cut_short(own_project: Project):

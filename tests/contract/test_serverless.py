@@ -164,6 +164,7 @@ def test_a_body_that_cannot_be_run_is_refused(send: Send, body: bytes, message: 
         (lambda uri: uri.replace("neondb_owner:", ":"), "missing username"),
         (lambda uri: uri.replace(uri.split("@")[0], "postgresql://neondb_owner"), "missing authentication credentials"),
         (lambda uri: uri.replace("@127.0.0.1:", "@127.0.0.1:9"), "invalid connection string"),
+        (lambda uri: uri.replace("/neondb", "/neondb%00x"), "zero byte"),
         (lambda uri: uri.replace("@127.0.0.1", "@169.254.169.254"), "endpoint could not be found"),
         (lambda uri: uri + "&options=endpoint%3Dep-no-such-a1b2c3d4", "endpoint could not be found"),
     ],
@@ -192,6 +193,15 @@ def test_an_endpoint_is_found_by_its_id_too(send: Send, branch: Branch):
     ):
         assert send({"query": "SELECT 1 AS a"}, uri).json()["rows"] == [{"a": 1}]
     assert send({"query": "SHOW work_mem"}, uri).json()["rows"] == [{"work_mem": "1234kB"}]
+
+
+def test_a_disabled_endpoint_is_told_from_one_that_is_not_there(send: Send, project: Project):
+    branch = project.fork()
+    path = f"/projects/{project.id}/endpoints/{branch.endpoint['id']}"
+
+    branch.api.patch(path, {"endpoint": {"disabled": True}})
+
+    assert "The endpoint has been disabled" in send({"query": "SELECT 1"}, branch.uri).json()["message"]
 
 
 def test_what_is_too_large_is_refused(send: Send, monkeypatch: pytest.MonkeyPatch):

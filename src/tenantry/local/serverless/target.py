@@ -115,8 +115,6 @@ def find_endpoint(
     for endpoint in endpoints:
         by_id = endpoint.id == wanted
         if by_id or (named is None and _is_local(host) and endpoint.port == port):
-            if endpoint.disabled:
-                raise SqlRefusal(f"The endpoint has been disabled. Enable it using the API and retry. ({endpoint.id})")
             return endpoint
     shown = named or f"{host}:{port}"
     raise SqlRefusal(
