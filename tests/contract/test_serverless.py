@@ -204,6 +204,15 @@ def test_a_disabled_endpoint_is_told_from_one_that_is_not_there(send: Send, proj
     assert "The endpoint has been disabled" in send({"query": "SELECT 1"}, branch.uri).json()["message"]
 
 
+def test_a_compute_that_sleeps_wakes_for_a_statement(send: Send, project: Project):
+    branch = project.fork()
+    path = f"/projects/{project.id}/endpoints/{branch.endpoint['id']}"
+    branch.api.post(f"{path}/suspend")
+
+    assert send({"query": "SELECT 1 AS a"}, branch.uri).json()["rows"] == [{"a": 1}]
+    assert branch.api.get(path)["endpoint"]["current_state"] == "active"
+
+
 def test_what_is_too_large_is_refused(send: Send, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(http, "LARGEST_REQUEST", 1000)
     monkeypatch.setattr(sql, "LARGEST_ANSWER", 1000)
