@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from tenantry.local.power import Sample, last_use, suspend_after
+from tenantry.local.clusters.idleness import Sample, last_use, suspend_after
 from tenantry.local.proxy.greetings import Farewell, Greeting, Refused, error_response, read_greeting
 from tenantry.local.proxy.refusing import refusing_context
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tenantry.core.ids import BranchId, ProjectId
     from tenantry.local.clusters.binaries import Binaries
+    from tenantry.local.clusters.poolers import Pooler
     from tenantry.local.clusters.privileges import Runner
     from tenantry.local.history.moments import Replay
     from tenantry.local.state.records import BranchRecord, ProjectRecord
@@ -41,10 +42,18 @@ class Computes:
     """Makes, starts, clones and removes the clusters of branches. Every method may be called from any thread."""
 
     def __init__(
-        self, folder: Path, sockets: Path, *, store: Store, runner: Runner, find: Callable[[int], Binaries]
+        self,
+        folder: Path,
+        sockets: Path,
+        *,
+        store: Store,
+        runner: Runner,
+        find: Callable[[int], Binaries],
+        pooler: Pooler | None = None,
     ) -> None:
         self.folder = folder
         self.sockets = sockets
+        self.pooler = pooler
         self.vault = Vault(folder.parent / "history", folder)
         self._store = store
         self._runner = runner
@@ -118,6 +127,8 @@ class Computes:
 
     def stop_compute(self, project: ProjectRecord, branch: BranchRecord, endpoint: EndpointRecord) -> None:
         """Stop what serves *endpoint*, if it runs. A standby's data goes with it. Raises `StopError`."""
+        if self.pooler is not None:
+            self.pooler.stop(endpoint.port)
         self.compute(project, branch, endpoint).stop()
         if endpoint.type == "read_write":
             return

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.background import Background
 from tenantry.local.clusters.binaries import Binaries, find_binaries
+from tenantry.local.clusters.idleness import DEFAULT_SUSPEND_SECONDS
+from tenantry.local.clusters.poolers import Pooler, find_pgbouncer
 from tenantry.local.clusters.privileges import check_reachable, choose_runner, give, make_folder
 from tenantry.local.computes import Computes
 from tenantry.local.errors import EngineRunningError
 from tenantry.local.plans import PLANS
-from tenantry.local.power import DEFAULT_SUSPEND_SECONDS, Power
+from tenantry.local.power import Power
 from tenantry.local.recovery import recover
 from tenantry.local.state.naming import new_api_key
 from tenantry.local.state.operations import Operations
@@ -167,7 +169,15 @@ class Engine:
             return found[major]
 
         key = api_key or _kept_key(store)
-        computes = Computes(clusters, _socket_folder(data, store, runner), store=store, runner=runner, find=find)
+        installed = find_pgbouncer()
+        computes = Computes(
+            clusters,
+            _socket_folder(data, store, runner),
+            store=store,
+            runner=runner,
+            find=find,
+            pooler=None if installed is None else Pooler(installed, data / "poolers", runner),
+        )
         power = Power(
             store, computes, suspend_timeout_seconds=suspend_timeout_seconds, most_active=plan.active_computes
         )
@@ -228,6 +238,8 @@ class Engine:
                 log.warning("branch %s did not stop and is killed: %s", branch.id, problem)
                 self.computes.kill(branch)
 
+        if self.computes.pooler is not None:
+            self.computes.pooler.stop_all()
         self._stop_standbys(projects)
         running = [branch for branch in self.store.select(BranchRecord) if self.computes.serves(branch)]
         if running:

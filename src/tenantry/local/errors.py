@@ -19,7 +19,8 @@ EnvironmentProblem
     ├── StartError
     ├── StopError
     ├── CloneError
-    └── DumpError
+    ├── DumpError
+    └── PoolerError
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ __all__ = [
     "ForeignRoleError",
     "HistoryGoneError",
     "InitError",
+    "PoolerError",
     "PortTakenError",
     "PostgresMissingError",
     "RunnerMissingError",
@@ -192,6 +194,10 @@ class CloneError(ClusterProblem):
 
 class DumpError(ClusterProblem):
     """The schema of a database could not be read. Nothing was changed."""
+
+
+class PoolerError(ClusterProblem):
+    """PgBouncer did not start before a cluster, which runs without it."""
 
 
 class EngineRunningError(EnvironmentProblem):

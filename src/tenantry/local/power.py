@@ -6,13 +6,12 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from tenantry.core.errors import EnvironmentProblem, TenantryError
-from tenantry.local.clusters.ports import BEHIND
+from tenantry.local.clusters.idleness import Sample, last_use, suspend_after, take_sample
+from tenantry.local.clusters.ports import BEHIND, BEHIND_POOLER
 from tenantry.local.clusters.processes import read_pid_file
 from tenantry.local.errors import PortTakenError
 from tenantry.local.proxy.greetings import Refused
@@ -33,48 +32,13 @@ if TYPE_CHECKING:
     from tenantry.local.state.operations import Mutation, Operations
     from tenantry.local.state.store import Store
 
-__all__ = ["DEFAULT_SUSPEND_SECONDS", "Power", "Sample", "last_use", "suspend_after"]
+__all__ = ["Power"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_SUSPEND_SECONDS = 300
 _TICK_SECONDS = 0.5
 _HOLD_SECONDS = 120.0
 _NEON_ERROR = "XX000"
-
-# Neon's rule: what counts is a session that does something, or has a transaction open, or did so lately. Sessions are
-# counted too, so that one that came and went between two looks is not missed; those of `postgres` are mostly ours.
-_SAMPLE = """
-    SELECT coalesce(bool_or(state IS DISTINCT FROM 'idle'), false),
-           extract(epoch FROM max(state_change))::float8,
-           (SELECT coalesce(sum(sessions), 0)::bigint FROM pg_catalog.pg_stat_database WHERE datname <> 'postgres')
-      FROM pg_catalog.pg_stat_activity
-     WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
-       AND application_name NOT IN ('tenantry', 'pgbouncer')
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a compute did: whether a session is at work now, when one last was (epoch), how many there were ever."""
-
-    busy: bool
-    last_change: float | None
-    sessions: int
-
-
-def suspend_after(wanted: int, *, default: int) -> int | None:
-    """Return after how many idle seconds a compute is suspended: 0 is the *default*, and -1, None here, is never."""
-    seconds = wanted or default or DEFAULT_SUSPEND_SECONDS
-    return None if seconds < 0 else seconds
-
-
-def last_use(sample: Sample, before: Sample | None, *, known: float, at: float) -> float:
-    """Return when a compute was last used, as far as a look at it tells. *known* is the last use known so far."""
-    if sample.busy or (before is not None and sample.sessions != before.sessions):
-        return at
-    # A clock that was set back must not keep a compute awake for as long.
-    return min(at, max(known, sample.last_change or 0.0))
 
 
 class Power:
@@ -135,24 +99,32 @@ class Power:
             if before.get(endpoint_id) == port:
                 listened[endpoint_id] = port
                 continue
-            try:
-                relay.listen(Address(port, endpoint_id))
+            if self._hear(relay, project_id, endpoint_id, port):
                 listened[endpoint_id] = port
-            except PortTakenError as problem:
-                # It is tried again and again, and told once.
-                if endpoint_id not in self._unheard:
-                    log.warning("endpoint %s cannot be reached at its address: %s", endpoint_id, problem)
-                self._unheard[endpoint_id] = project_id
-            else:
-                self._unheard.pop(endpoint_id, None)
         for endpoint_id in [one for one, of in self._unheard.items() if of == project_id and one not in ports]:
             del self._unheard[endpoint_id]
         for endpoint_id in before.keys() - ports.keys():
             self._forget(endpoint_id)
+            if self._computes.pooler is not None:
+                self._computes.pooler.stop(before[endpoint_id])
             relay.cut(endpoint_id)
         self._known[project_id] = listened
         if project_id in self._computes.standbys.values():
             self._computes.drop_standbys(project_id, keep=self._standbys_of(project_id))
+
+    def _hear(self, relay: Relay, project_id: ProjectId, endpoint_id: EndpointId, port: int) -> bool:
+        """Listen on an address, if nobody else does. It is tried again and again, and told once."""
+        try:
+            relay.listen(Address(port, endpoint_id))
+            if self._computes.pooler is not None:
+                relay.listen(Address(port, endpoint_id, pooled=True))
+        except PortTakenError as problem:
+            if endpoint_id not in self._unheard:
+                log.warning("endpoint %s cannot be reached at its address: %s", endpoint_id, problem)
+            self._unheard[endpoint_id] = project_id
+            return False
+        self._unheard.pop(endpoint_id, None)
+        return True
 
     def _standbys_of(self, project_id: ProjectId) -> set[str]:
         branches = {branch.id: branch for branch in self._store.select(BranchRecord, project_id=project_id)}
@@ -163,6 +135,8 @@ class Power:
         """Listen on the address of *endpoint*, if that was not possible before. Raises `PortTakenError`."""
         if self._relay is not None:
             self._relay.listen(Address(endpoint.port, endpoint.id))
+            if self._computes.pooler is not None:
+                self._relay.listen(Address(endpoint.port, endpoint.id, pooled=True))
 
     def _forget(self, endpoint_id: EndpointId) -> None:
         for kept in (self._paths, self._used, self._looked, self._samples):
@@ -175,7 +149,7 @@ class Power:
         path = self._paths.get(address.endpoint_id)
         if path is None or address.endpoint_id in self._shut or not _takes_connections(path, address.port):
             return None
-        return BEHIND, address.port
+        return _behind(address)
 
     def wake(self, address: Address) -> Backend | Refused:
         """Start the compute if it sleeps, as an operation like any other. A change of its project is waited for."""
@@ -191,12 +165,20 @@ class Power:
                     refused = self._wake(mutation, endpoint.id)
                 if refused is not None:
                     return refused
+            if address.pooled:
+                self._start_pooler(endpoint)
         except Refusal as refusal:
             return Refused(refusal.message)
         except EnvironmentProblem as problem:
             log.warning("endpoint %s was not woken: %s", endpoint.id, problem)
             return Refused(f"the compute of endpoint {endpoint.id} did not start: {problem}")
-        return BEHIND, address.port
+        return _behind(address)
+
+    def _start_pooler(self, endpoint: EndpointRecord) -> None:
+        branch = self._store.get(BranchRecord, id=endpoint.branch_id)
+        project = self._store.get(ProjectRecord, id=endpoint.project_id)
+        if self._computes.pooler is not None and branch is not None and project is not None:
+            self._computes.pooler.start(self._computes.compute(project, branch, endpoint))
 
     def _is_awake(self, endpoint: EndpointRecord) -> bool:
         branch = self._store.get(BranchRecord, id=endpoint.branch_id)
@@ -299,7 +281,7 @@ class Power:
         cluster = self._computes.compute(project, branch, endpoint)
         if not cluster.running:
             return known
-        sample = _take_sample(cluster)
+        sample = take_sample(cluster)
         if sample is None:
             return at
         used = last_use(sample, self._samples.get(endpoint.id), known=known, at=at)
@@ -335,6 +317,10 @@ _TOO_MANY = Refused(
 _DISABLED = Refused("The endpoint has been disabled. Enable it using Neon API and retry.", sqlstate=_NEON_ERROR)
 
 
+def _behind(address: Address) -> Backend:
+    return (BEHIND_POOLER if address.pooled else BEHIND), address.port
+
+
 def _takes_connections(path: Path, port: int) -> bool:
     found = read_pid_file(path)
     return found is not None and found.ready and found.port == port
@@ -343,14 +329,3 @@ def _takes_connections(path: Path, port: int) -> bool:
 def _answers(cluster: Cluster) -> bool:
     """Whether the postmaster takes connections: a file that says so may be one that a killed postmaster left."""
     return cluster.running and _takes_connections(cluster.data, cluster.port)
-
-
-def _take_sample(cluster: Cluster) -> Sample | None:
-    try:
-        with cluster.connect() as connection:
-            row = connection.execute(_SAMPLE).fetchone()
-    except psycopg.Error as problem:
-        log.info("the compute in %s does not say whether it is idle: %s", cluster.data, problem)
-        return None
-    assert row is not None
-    return Sample(*row)

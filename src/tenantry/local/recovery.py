@@ -120,6 +120,9 @@ def recover(store: Store, computes: Computes) -> None:
         computes.remove(directory)
     _settle_postmasters(store, computes)
     _settle_standbys(store, computes)
+    if computes.pooler is not None:
+        awake = store.select(EndpointRecord, active=True)
+        computes.pooler.stop_all(besides=frozenset(endpoint.port for endpoint in awake))
     finish_all(store, computes)
 
 

@@ -13,13 +13,19 @@ from tenantry.local.errors import PortTakenError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["BEHIND", "HOST", "free_port", "is_free"]
+__all__ = ["BEHIND", "BEHIND_POOLER", "HOST", "POOLED", "free_port", "is_free"]
 
 HOST = "127.0.0.1"
 """Where clients connect."""
 
 BEHIND = "127.0.0.2" if sys.platform == "linux" else "::1"
 """Where a postmaster listens that stands behind the relay: on the port of its endpoint, at another address."""
+
+POOLED = "127.0.0.3"
+"""Where clients of a pooler connect: on the port of their endpoint, so that it needs none of its own."""
+
+BEHIND_POOLER = "127.0.0.4"
+"""Where PgBouncer listens, behind the relay as a postmaster does."""
 
 _PORTS = range(20_000, 32_768)  # below those that Linux hands to outgoing connections
 

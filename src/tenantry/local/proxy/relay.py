@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tenantry.local.clusters.ports import HOST
+from tenantry.local.clusters.ports import HOST, POOLED
 from tenantry.local.errors import PortTakenError
 from tenantry.local.proxy.connections import Held
 
@@ -34,11 +34,16 @@ _CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address for life: *port* of 127.0.0.1 leads to an endpoint, or to the pooler before it."""
+    """An address for life: *port* of 127.0.0.1 leads to an endpoint, of 127.0.0.3 to the pooler before it."""
 
     port: int
     endpoint_id: EndpointId
     pooled: bool = False
+
+    @property
+    def host(self) -> str:
+        """Where clients connect."""
+        return POOLED if self.pooled else HOST
 
 
 class Doors(Protocol):
@@ -61,7 +66,7 @@ class Relay:
         self.certificate = certificate
         self.connections: dict[Address, set[Held]] = {}
         self.loop = _new_loop()
-        self._servers: dict[int, tuple[Address, asyncio.AbstractServer]] = {}
+        self._servers: dict[tuple[str, int], tuple[Address, asyncio.AbstractServer]] = {}
         self._waking: dict[Address, asyncio.Future[Backend | Refused]] = {}
         self._touched: dict[EndpointId, float] = {}
         self._closed = False
@@ -77,25 +82,26 @@ class Relay:
 
     def listen(self, address: Address) -> None:
         """Listen on an address. Safe to repeat. Raises `PortTakenError` where another program does."""
-        found = self._servers.get(address.port)
+        place = address.host, address.port
+        found = self._servers.get(place)
         if self._closed or (found is not None and found[0] == address):
             return
         listener = socket.socket()
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setblocking(False)
-            listener.bind((HOST, address.port))
+            listener.bind(place)
             listener.listen(_BACKLOG)
         except OSError as exc:
             listener.close()
             if exc.errno == errno.EADDRINUSE:
-                raise PortTakenError(address.port) from exc
+                raise PortTakenError(address.port, host=address.host) from exc
             raise
         asyncio.run_coroutine_threadsafe(self._serve(address, listener), self.loop).result()
 
     async def _serve(self, address: Address, listener: socket.socket) -> None:
         server = await self.loop.create_server(lambda: Held(self, address), sock=listener, backlog=_BACKLOG)
-        self._servers[address.port] = address, server
+        self._servers[address.host, address.port] = address, server
 
     def cut(self, endpoint_id: EndpointId) -> None:
         """End every connection to an endpoint that is gone. Its addresses go on to say so while the engine lives."""

@@ -191,7 +191,7 @@ def _created(
     uris = None
     if endpoint is not None and pair is not None:
         tls = engine.computes.binaries(project.pg_version).tls
-        uris = [views.connection_uri(endpoint, *pair, tls=tls)]
+        uris = [views.connection_uri(endpoint, *pair, tls=tls, pooled=engine.computes.pooler is not None)]
     return wire.CreatedBranch(
         branch=views.branch(branch),
         endpoints=[] if endpoint is None else [find.show_endpoint(engine, endpoint)],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from tenantry.local.clusters.poolers import NO_POOLER
 from tenantry.local.refusals import not_allowed, not_found
 from tenantry.local.services import find, views
 from tenantry.local.services.paging import encode_cursor, read_cursor
@@ -49,14 +50,15 @@ def connection_uri(
         raise not_allowed(f"role {role_name!r} cannot log in: name another in role_name")
     tls = engine.computes.binaries(find.project(engine, project_id).pg_version).tls
     uri = views.uri(
-        host=views.address(endpoint),
+        host=views.address(endpoint, pooled=pooled and engine.computes.pooler is not None),
         database=database.name,
         role=role.name,
         password=role.password,
         tls=tls,
         pooled=pooled,
     )
-    return wire.ConnectionUriResponse(uri=SecretStr(uri))
+    note: dict[str, Any] = {"note": NO_POOLER} if pooled and engine.computes.pooler is None else {}
+    return wire.ConnectionUriResponse(uri=SecretStr(uri), **note)
 
 
 def list_operations(engine: Engine, project_id: str, *, cursor: str | None, limit: int) -> wire.OperationsResponse:

@@ -49,8 +49,6 @@ def endpoint_record(
     if wanted.type not in {"read_write", "read_only"}:
         raise bad_field("endpoint.type", f"{wanted.type!r} is neither read_write nor read_only")
     alone = wanted if isinstance(wanted, wire.EndpointCreate) else None  # else made together with its branch
-    if alone is not None and alone.pooler_enabled:
-        raise not_served("pooled endpoints", "leave pooler_enabled out")
     _check_settings(wanted.settings)
     defaults = project.default_endpoint_settings
     lowest = wanted.autoscaling_limit_min_cu or defaults.get("autoscaling_limit_min_cu") or SMALLEST_CU
@@ -155,6 +153,8 @@ def create(engine: Engine, project_id: str, request: wire.EndpointCreateRequest)
         branch = engine.store.get(BranchRecord, id=request.endpoint.branch_id, project_id=project.id)
         if branch is None:
             raise not_found("branch", request.endpoint.branch_id)
+        if request.endpoint.pooler_enabled and engine.computes.pooler is None:
+            raise not_served("pooled endpoints without PgBouncer", "install it (`apt-get install pgbouncer`)")
         endpoint = endpoint_record(project, branch.id, request.endpoint, new_endpoint_id(), port)
         there = engine.computes.endpoint_of(branch)
         if there is not None and endpoint.type == "read_write":

@@ -75,4 +75,10 @@ def show_endpoint(engine: Engine, record: EndpointRecord) -> wire.Endpoint:
     """Show an endpoint as it is now: a postmaster that died is not active, whatever was wanted."""
     branch = engine.store.get(BranchRecord, id=record.branch_id)
     running = record.active and branch is not None and engine.computes.serves_endpoint(branch, record)
-    return views.endpoint(record, project(engine, record.project_id), running=running, sockets=engine.computes.sockets)
+    return views.endpoint(
+        record,
+        project(engine, record.project_id),
+        running=running,
+        sockets=engine.computes.sockets,
+        pooled=engine.computes.pooler is not None,
+    )

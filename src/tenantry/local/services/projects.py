@@ -216,7 +216,9 @@ def create(engine: Engine, request: wire.ProjectCreateRequest) -> wire.CreatedPr
     return wire.CreatedProject(
         project=show(project),
         branch=views.branch(branch),
-        connection_uris=[views.connection_uri(endpoint, role, stored, tls=tls)],
+        connection_uris=[
+            views.connection_uri(endpoint, role, stored, tls=tls, pooled=engine.computes.pooler is not None)
+        ],
         roles=[views.role(role, with_password=True)],
         databases=[views.database(stored)],
         endpoints=[find.show_endpoint(engine, endpoint)],

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from tenantry.local.clusters.ports import HOST, POOLED
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ __all__ = [
     "uri",
 ]
 
-HOST = "127.0.0.1"
 OWNER_ID = "local-owner"
 _PROVISIONER = "k8s-pod"
 
@@ -122,9 +122,14 @@ def annotation(record: BranchRecord) -> wire.Annotation:
     )
 
 
-def endpoint(record: EndpointRecord, project: ProjectRecord, *, running: bool, sockets: Path) -> wire.Endpoint:
-    """An endpoint; `active` only while its postmaster lives. The folder of its Unix socket is added."""
-    extra: dict[str, Any] = {"unix_socket_directory": str(sockets)}
+def endpoint(
+    record: EndpointRecord, project: ProjectRecord, *, running: bool, sockets: Path, pooled: bool
+) -> wire.Endpoint:
+    """An endpoint; `active` only while its postmaster lives.
+
+    The folder of its Unix socket is added, and the address of its pooler, which is its own where there is no pooler.
+    """
+    extra: dict[str, Any] = {"unix_socket_directory": str(sockets), "pooler_host": address(record, pooled=pooled)}
     return wire.Endpoint(
         id=record.id,
         project_id=record.project_id,
@@ -138,7 +143,7 @@ def endpoint(record: EndpointRecord, project: ProjectRecord, *, running: bool, s
         autoscaling_limit_max_cu=record.autoscaling_limit_max_cu,
         suspend_timeout_seconds=record.suspend_timeout_seconds,
         provisioner=_PROVISIONER,
-        pooler_enabled=False,
+        pooler_enabled=pooled,
         pooler_mode="transaction",
         disabled=record.disabled,
         passwordless_access=False,
@@ -197,9 +202,9 @@ def operation(record: OperationRecord) -> wire.Operation:
     )
 
 
-def address(record: EndpointRecord) -> str:
+def address(record: EndpointRecord, *, pooled: bool = False) -> str:
     """`127.0.0.1:PORT`: the host that Neon would give, and the port that tells endpoints apart on one machine."""
-    return f"{HOST}:{record.port}"
+    return f"{POOLED if pooled else HOST}:{record.port}"
 
 
 def uri(*, host: str, database: str, role: str, password: str, tls: bool, pooled: bool = False) -> str:
@@ -212,9 +217,9 @@ def uri(*, host: str, database: str, role: str, password: str, tls: bool, pooled
 
 
 def connection_uri(
-    endpoint: EndpointRecord, role: RoleRecord, database: DatabaseRecord, *, tls: bool
+    endpoint: EndpointRecord, role: RoleRecord, database: DatabaseRecord, *, tls: bool, pooled: bool
 ) -> wire.ConnectionUri:
-    """Compose the URI and its parts. The pooler's address is the direct one until there is a pooler."""
+    """Compose the URI and its parts. The pooler's address is the direct one where there is no pooler."""
     assert role.password is not None
     host = address(endpoint)
     return wire.ConnectionUri(
@@ -226,6 +231,6 @@ def connection_uri(
             password=SecretStr(role.password),
             role=role.name,
             host=host,
-            pooler_host=host,
+            pooler_host=address(endpoint, pooled=pooled),
         ),
     )
