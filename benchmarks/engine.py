@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import engine_load
+from benchmarks import engine_load, engine_wire
 
 if TYPE_CHECKING:
     from benchmarks.result import Row
@@ -14,4 +14,4 @@ NAME = "The local engine"
 
 def run(*, quick: bool = False) -> list[Row]:
     """Measure engines in processes of their own."""
-    return [*engine_load.rows(quick=quick)]
+    return [*engine_load.rows(quick=quick), *engine_wire.rows(quick=quick)]
