@@ -39,6 +39,7 @@ def open_engine(settings: Settings, *, api_key: str | None = None) -> Generator[
         postgres_bin=settings.postgres_bin,
         run_as=settings.run_as,
         plan=settings.plan,
+        suspend_timeout_seconds=settings.suspend_timeout_seconds,
     )
     try:
         yield engine

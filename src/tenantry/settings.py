@@ -39,6 +39,7 @@ SETTINGS = (
     Setting("TENANTRY_SECRET_KEY", "the key that role passwords are derived from", "a file `.tenantry/secret.key`"),
     Setting("TENANTRY_POSTGRES_BIN", "the folder of the Postgres programs that the local engine uses", "looked for"),
     Setting("TENANTRY_RUN_AS", "the user that Postgres runs as when the engine runs as root", "`postgres` or `nobody`"),
+    Setting("TENANTRY_SUSPEND_SECONDS", "after how many idle seconds the local engine suspends a compute", "`300`"),
     Setting("TENANTRY_PLAN", "the plan of Neon whose limits the local engine has: `free`, `launch`, `scale`", "`none`"),
     Setting("NEON_API_KEY", "the key for Neon's API; needed for the target `neon`", "none"),
     Setting("NEON_API_HOST", "the address of Neon's API", f"`{NEON_API}`"),
@@ -58,6 +59,7 @@ class Settings:
     postgres_bin: Path | None = None
     run_as: str | None = None
     plan: Plan = PLANS["none"]
+    suspend_timeout_seconds: int = 300
 
     @property
     def secret_key_file(self) -> Path:
@@ -104,7 +106,14 @@ def read_settings(
         postgres_bin=Path(postgres_bin) if postgres_bin else None,
         run_as=environ.get("TENANTRY_RUN_AS") or None,
         plan=PLANS[plan_name],
+        suspend_timeout_seconds=_seconds("TENANTRY_SUSPEND_SECONDS", environ.get("TENANTRY_SUSPEND_SECONDS") or "300"),
     )
+
+
+def _seconds(name: str, text: str) -> int:
+    if text != "-1" and not (text.isascii() and text.isdigit()):
+        raise SettingError(name, why=f"is {text!r}", way_out="use a whole number of seconds, or -1 for never")
+    return int(text)
 
 
 def default_data(folder: Path, *, is_root: bool) -> Path:

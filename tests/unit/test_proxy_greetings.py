@@ -5,9 +5,11 @@ import struct
 
 import pytest
 
-from tenantry.local.clusters.idleness import Sample, last_use, suspend_after
+from tenantry.core.errors import SettingError
+from tenantry.local.clusters.idleness import DEFAULT_SUSPEND_SECONDS, Sample, last_use, suspend_after
 from tenantry.local.proxy.greetings import Farewell, Greeting, Refused, error_response, read_greeting
 from tenantry.local.proxy.refusing import refusing_context
+from tenantry.settings import read_settings
 
 STARTUP = struct.pack("!II", 8 + 11, 3 << 16) + b"user\0neon\0\0"
 TLS = struct.pack("!II", 8, 80877103)
@@ -106,6 +108,15 @@ def test_broken_tls_ends_the_farewell():
 )
 def test_a_timeout_of_zero_is_the_default_and_minus_one_is_never(wanted: int, default: int, seconds: int | None):
     assert suspend_after(wanted, default=default) == seconds
+
+
+def test_the_engines_own_timeout_is_a_setting():
+    assert read_settings({}).suspend_timeout_seconds == DEFAULT_SUSPEND_SECONDS
+    assert read_settings({"TENANTRY_SUSPEND_SECONDS": "-1"}).suspend_timeout_seconds == -1
+    assert read_settings({"TENANTRY_SUSPEND_SECONDS": "60"}).suspend_timeout_seconds == 60
+    for wrong in ("soon", "-2", "1.5", "²"):
+        with pytest.raises(SettingError, match="TENANTRY_SUSPEND_SECONDS"):
+            read_settings({"TENANTRY_SUSPEND_SECONDS": wrong})
 
 
 @pytest.mark.parametrize(
