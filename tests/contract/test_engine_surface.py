@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from datetime import UTC
 
 import pytest
 
@@ -111,6 +113,8 @@ def test_a_database_with_a_name_like_a_connection_string_is_dumped_itself(projec
         ("schema?db_name=nowhere", 404, "nowhere"),
         ("schema?db_name=neondb&format=xml", 400, "format"),
         ("schema?db_name=neondb&lsn=0/1&timestamp=2026-01-01T00:00:00Z", 400, "lsn"),
+        ("schema?db_name=neondb&timestamp=yesterday", 400, "timestamp"),
+        ("schema?db_name=neondb&timestamp=2026-01-01T00:00:00", 400, "time zone"),
         ("compare_schema", 400, "db_name"),
         ("compare_schema?db_name=neondb", 400, "base_branch_id"),
         ("compare_schema?db_name=nowhere&base_branch_id={main}", 404, "nowhere"),
@@ -129,6 +133,34 @@ def test_a_branch_of_another_project_has_no_schema_here(project: Project, own_pr
 
     for query in ("schema?db_name=neondb", "compare_schema?db_name=neondb"):
         assert project.main.id in own_project.api.call("GET", f"{path}/{query}", status=404)["message"]
+
+
+def test_the_schema_of_a_past_moment_is_that_of_the_moment_and_leaves_nothing_behind(own_project: Project):
+    main = own_project.main
+    main.sql("CREATE TABLE early ()")
+    time.sleep(0.1)
+    [[at]] = main.sql("SELECT pg_catalog.clock_timestamp()")
+    [[lsn]] = main.sql("SELECT pg_catalog.pg_current_wal_insert_lsn()::text")
+    time.sleep(0.1)
+    main.sql("CREATE TABLE late ()")
+    assert main.api.engine is not None
+    folder = main.api.engine.computes.folder
+    before = {path.name for path in folder.iterdir()}
+    zulu = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+    by_time = main.api.get(f"{main.path}/schema?db_name=neondb&timestamp={zulu}")["sql"]
+    by_lsn = main.api.get(f"{main.path}/schema?db_name=neondb&format=json&lsn={lsn}")["json"]["tables"]
+    diff = main.api.get(f"{main.path}/compare_schema?db_name=neondb&base_branch_id={main.id}&base_timestamp={zulu}")[
+        "diff"
+    ]
+    unknown = main.api.call("GET", f"{main.path}/schema?db_name=nowhere&timestamp={zulu}", status=404)
+
+    assert "CREATE TABLE public.early" in by_time
+    assert "CREATE TABLE public.late" not in by_time
+    assert [table["name"] for table in by_lsn] == ["early"]
+    assert "+CREATE TABLE public.late (" in diff
+    assert "nowhere" in unknown["message"]
+    assert {path.name for path in folder.iterdir()} == before
 
 
 # --- what there is none of

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES"]
 
 
+def _when(call: Call, prefix: str = "") -> schemas.When:
+    return schemas.When(call.time(f"{prefix}timestamp"), call.text(f"{prefix}lsn"), prefix)
+
+
 def _get(call: Call) -> Answer:
-    schemas.check_moment(lsn=call.text("lsn"), timestamp=call.text("timestamp"))
     return Answer(
         200,
         schemas.get(
@@ -23,13 +26,12 @@ def _get(call: Call) -> Answer:
             call.branch_id,
             database=call.needed("db_name"),
             as_json=call.choice("format", {"sql": False, "json": True}, default="sql"),
+            when=_when(call),
         ),
     )
 
 
 def _compare(call: Call) -> Answer:
-    schemas.check_moment(lsn=call.text("lsn"), timestamp=call.text("timestamp"))
-    schemas.check_moment(lsn=call.text("base_lsn"), timestamp=call.text("base_timestamp"), prefix="base_")
     return Answer(
         200,
         schemas.compare(
@@ -38,6 +40,8 @@ def _compare(call: Call) -> Answer:
             call.branch_id,
             base_branch_id=call.text("base_branch_id"),
             database=call.needed("db_name"),
+            when=_when(call),
+            base_when=_when(call, "base_"),
         ),
     )
 

@@ -3,67 +3,80 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
 from tenantry.local.clusters.dump import dump_schema, read_tables
 from tenantry.local.errors import ClusterProblem
-from tenantry.local.refusals import bad_field, locked, not_served
+from tenantry.local.history.moments import read_moment
+from tenantry.local.refusals import bad_field, locked, not_found
 from tenantry.local.services import find
+from tenantry.local.services.forks import look_back
+from tenantry.local.state.records import now
 from tenantry.neon import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from tenantry.local.clusters.cluster import Cluster
     from tenantry.local.engine import Engine
+    from tenantry.local.history.moments import Moment
     from tenantry.local.state.records import BranchRecord
 
-__all__ = ["check_moment", "compare", "get", "unified_diff"]
+__all__ = ["When", "compare", "get", "unified_diff"]
 
 T = TypeVar("T")
 
 
-def check_moment(*, lsn: str | None, timestamp: str | None, prefix: str = "") -> None:
-    """Raise a 400 if both are given, a 501 if one is: only the head's schema can be read."""
-    if lsn is not None and timestamp is not None:
-        raise bad_field(f"{prefix}lsn", f"it cannot be given together with {prefix}timestamp")
-    if lsn is not None or timestamp is not None:
-        raise not_served("the schema of a past moment", f"leave {prefix}lsn and {prefix}timestamp out to read the head")
+@dataclass(frozen=True, slots=True)
+class When:
+    """Which moment of a branch is meant; neither is its head."""
+
+    timestamp: datetime | None = None
+    lsn: str | None = None
+    prefix: str = ""
+
+    def moment(self) -> Moment | None:
+        """Return the moment. Raises a 400 if it is none, or two."""
+        names = {"timestamp_field": f"{self.prefix}timestamp", "lsn_field": f"{self.prefix}lsn"}
+        return read_moment(self.timestamp, self.lsn, **names, now=now())
 
 
 def get(
+    engine: Engine, project_id: str, branch_id: str, *, database: str, as_json: bool, when: When
+) -> wire.BranchSchemaResponse:
+    """Return the schema of a database of a branch, as SQL or as JSON."""
+    branch, moment = find.branch(engine, project_id, branch_id), when.moment()
+    if as_json:
+        tables = _read(engine, branch, moment, database, read_tables)
+        return wire.BranchSchemaResponse(json=wire.BranchSchema(tables=tables))
+    return wire.BranchSchemaResponse(sql=_read(engine, branch, moment, database, dump_schema))
+
+
+def compare(
     engine: Engine,
     project_id: str,
     branch_id: str,
     *,
+    base_branch_id: str | None,
     database: str,
-    as_json: bool,
-) -> wire.BranchSchemaResponse:
-    """Return the schema of a database at the head of a branch, as SQL or as JSON."""
-    branch = find.branch(engine, project_id, branch_id)
-    name = find.database(engine, branch, database).name
-    if as_json:
-        tables = _read(engine, branch, lambda cluster: read_tables(cluster, name))
-        return wire.BranchSchemaResponse(json=wire.BranchSchema(tables=tables))
-    return wire.BranchSchemaResponse(sql=_read(engine, branch, lambda cluster: dump_schema(cluster, name)))
-
-
-def compare(
-    engine: Engine, project_id: str, branch_id: str, *, base_branch_id: str | None, database: str
+    when: When,
+    base_when: When,
 ) -> wire.BranchSchemaCompareResponse:
     """Return what makes the base's schema the branch's, as a unified diff; the base is the parent by default."""
     branch = find.branch(engine, project_id, branch_id)
+    moment, base_moment = when.moment(), base_when.moment()
     wanted = base_branch_id or branch.parent_id
     if wanted is None:
         raise bad_field(
             "base_branch_id", f"branch {branch.name!r} ({branch.id}) has no parent: name a branch to compare it with"
         )
     base = find.branch(engine, project_id, wanted)
-    for one in (base, branch):
-        find.database(engine, one, database)
-    before, after = (_read(engine, one, lambda cluster: dump_schema(cluster, database)) for one in (base, branch))
+    before = _read(engine, base, base_moment, database, dump_schema)
+    after = _read(engine, branch, moment, database, dump_schema)
     return wire.BranchSchemaCompareResponse(diff=unified_diff(before, after, name=database))
 
 
@@ -75,13 +88,31 @@ def unified_diff(before: str, after: str, *, name: str) -> str:
     return "".join(lines)
 
 
-def _read(engine: Engine, branch: BranchRecord, read: Callable[[Cluster], T]) -> T:
+def _read(
+    engine: Engine, branch: BranchRecord, moment: Moment | None, database: str, read: Callable[[Cluster, str], T]
+) -> T:
+    if moment is None:
+        return _read_head(engine, branch, find.database(engine, branch, database).name, read)
+    project = find.project(engine, branch.project_id)
+    directory = engine.computes.new_directory(branch.id)
+    with engine.operations.mutation(project.id) as mutation:
+        current = find.branch(engine, project.id, branch.id)
+        try:
+            with look_back(engine, mutation, project, current, moment=moment, directory=directory) as cluster:
+                if database not in {name for name, _ in cluster.shown_databases()}:
+                    raise not_found("database", database)
+                return read(cluster, database)
+        finally:
+            engine.computes.remove(directory)
+
+
+def _read_head(engine: Engine, branch: BranchRecord, database: str, read: Callable[[Cluster, str], T]) -> T:
     """Read from the branch's cluster: beside mutations if it is awake, else as one, since it must be woken."""
     project = find.project(engine, branch.project_id)
     endpoint = engine.computes.endpoint_of(branch)
     if endpoint is not None and endpoint.active and engine.computes.serves(branch):
         try:
-            return read(engine.computes.cluster(project, branch.directory, port=endpoint.port))
+            return read(engine.computes.cluster(project, branch.directory, port=endpoint.port), database)
         except (ClusterProblem, psycopg.OperationalError) as exc:
             if engine.computes.serves(branch) and find.branch(engine, project.id, branch.id) == branch:
                 raise
@@ -89,4 +120,4 @@ def _read(engine: Engine, branch: BranchRecord, read: Callable[[Cluster], T]) ->
     with engine.operations.mutation(project.id):
         current = find.branch(engine, project.id, branch.id)
         with engine.computes.awake(project, current) as cluster:
-            return read(cluster)
+            return read(cluster, database)
