@@ -11,8 +11,6 @@ import pytest
 
 from tests.plugins.tools import CLIS, ToolProject, Tools
 
-NOT_SERVED = "the local engine does not serve"
-
 
 def at_once(*calls):
     """Run commands that do not wait for each other, side by side."""
@@ -179,19 +177,18 @@ def test_a_branch_is_made_of_a_past_moment_or_of_the_schema_alone(tool_project: 
     assert sql(uri, "SELECT count(*) FROM days") == "2"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("branches", "add-compute", "main"),
-        ("snapshots", "create", "--branch", "main", "--name", "kept"),
-        ("snapshots", "list"),
-    ],
-    ids=lambda arguments: " ".join(arguments[:2]),
-)
-def test_what_is_done_is_done_and_what_is_not_says_so(tool_project: ToolProject, arguments):
-    done = tool_project.cli(*arguments)
+def test_a_snapshot_is_made_listed_and_restored_and_a_reader_is_added(tool_project: ToolProject):
+    ask = tool_project.ask
+    made = ask("snapshots", "create", "--branch", "main", "--name", "kept")
+    listed = ask("snapshots", "list")
+    restored = tool_project.cli("snapshots", "restore", "kept", "--name", "from-kept")
+    reader = ask("branches", "add-compute", "main")
 
-    assert done.status == 0 or NOT_SERVED in done.err, done.err
+    assert "kept" in json.dumps(made)
+    assert "kept" in json.dumps(listed)
+    assert restored.status == 0, restored.err
+    assert "from-kept" in names(tool_project)
+    assert reader["type"] == "read_only"
 
 
 @pytest.mark.parametrize(
