@@ -40,6 +40,7 @@ def open_engine(settings: Settings, *, api_key: str | None = None) -> Generator[
         run_as=settings.run_as,
         plan=settings.plan,
         suspend_timeout_seconds=settings.suspend_timeout_seconds,
+        allow_child_restore=settings.allow_child_restore,
     )
     try:
         yield engine

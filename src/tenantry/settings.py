@@ -41,6 +41,11 @@ SETTINGS = (
     Setting("TENANTRY_RUN_AS", "the user that Postgres runs as when the engine runs as root", "`postgres` or `nobody`"),
     Setting("TENANTRY_SUSPEND_SECONDS", "after how many idle seconds the local engine suspends a compute", "`300`"),
     Setting("TENANTRY_PLAN", "the plan of Neon whose limits the local engine has: `free`, `launch`, `scale`", "`none`"),
+    Setting(
+        "TENANTRY_ALLOW_CHILD_RESTORE",
+        "`1` lets the local engine restore child branches to a time and take snapshots of them, which Neon refuses",
+        "`0`",
+    ),
     Setting("NEON_API_KEY", "the key for Neon's API; needed for the target `neon`", "none"),
     Setting("NEON_API_HOST", "the address of Neon's API", f"`{NEON_API}`"),
 )
@@ -60,6 +65,7 @@ class Settings:
     run_as: str | None = None
     plan: Plan = PLANS["none"]
     suspend_timeout_seconds: int = 300
+    allow_child_restore: bool = False
 
     @property
     def secret_key_file(self) -> Path:
@@ -84,6 +90,7 @@ def read_settings(
     layout: Path | None = None,
     data: Path | None = None,
     plan: str | None = None,
+    allow_child_restore: bool = False,
 ) -> Settings:
     """Read *environ*; what the command line gives by keyword goes before it. Raises `SettingError`."""
     wanted = target or environ.get("TENANTRY_TARGET") or "local"
@@ -92,6 +99,9 @@ def read_settings(
     plan_name = plan or environ.get("TENANTRY_PLAN") or "none"
     if plan_name not in PLANS:
         raise SettingError("TENANTRY_PLAN", why=f"is {plan_name!r}", way_out=f"use one of {', '.join(PLANS)}")
+    flag = environ.get("TENANTRY_ALLOW_CHILD_RESTORE") or "0"
+    if flag not in {"0", "1"}:
+        raise SettingError("TENANTRY_ALLOW_CHILD_RESTORE", why=f"is {flag!r}", way_out="use 1 for yes, 0 for no")
     layout_file = (layout or Path(environ.get("TENANTRY_LAYOUT") or "tenantry.toml")).absolute()
     if data is None and environ.get("TENANTRY_DATA"):
         data = Path(environ["TENANTRY_DATA"])
@@ -107,6 +117,7 @@ def read_settings(
         run_as=environ.get("TENANTRY_RUN_AS") or None,
         plan=PLANS[plan_name],
         suspend_timeout_seconds=_seconds("TENANTRY_SUSPEND_SECONDS", environ.get("TENANTRY_SUSPEND_SECONDS") or "300"),
+        allow_child_restore=allow_child_restore or flag == "1",
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tenantry.cli.options import AsJson, DataFolder, LayoutFile, PlanName
+from tenantry.cli.options import AllowChildRestore, AsJson, DataFolder, LayoutFile, PlanName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,7 @@ def up(
     *,
     port: int = Port,
     plan: PlanName = None,
+    allow_child_restore: AllowChildRestore = False,
     json: AsJson = False,
     layout: LayoutFile = None,
     data: DataFolder = None,
@@ -57,7 +58,7 @@ def up(
     from tenantry.local.engine import running_engine
     from tenantry.settings import read_settings
 
-    settings = read_settings(layout=layout, data=data, plan=plan)
+    settings = read_settings(layout=layout, data=data, plan=plan, allow_child_restore=allow_child_restore)
     running = running_engine(settings.data)
     if running is None or running.api is None:
         running = _start(settings, port)
@@ -121,6 +122,7 @@ def serve(
     api_key: str | None = typer.Option(None, envvar="NEON_API_KEY", help="The key that callers must give."),
     env: bool = typer.Option(False, "--env", help="Say it is ready by NEON_API_HOST and NEON_API_KEY lines."),
     plan: PlanName = None,
+    allow_child_restore: AllowChildRestore = False,
     layout: LayoutFile = None,
     data: DataFolder = None,
 ) -> None:
@@ -137,7 +139,9 @@ def serve(
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("tenantry").setLevel(logging.INFO)
-    with open_engine(read_settings(layout=layout, data=data, plan=plan), api_key=api_key) as engine:
+    with open_engine(
+        read_settings(layout=layout, data=data, plan=plan, allow_child_restore=allow_child_restore), api_key=api_key
+    ) as engine:
         serve_engine(engine, port=port, ready=ready)
 
 
@@ -149,6 +153,7 @@ def _start(settings: Settings, port: int) -> RunningEngine:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tenantry.cli", "engine", "serve", "--port", str(port)]
     command += ["--data", str(settings.data), "--layout", str(settings.layout), "--plan", settings.plan.name]
+    command += ["--allow-child-restore"] if settings.allow_child_restore else []
     environ = {name: value for name, value in os.environ.items() if name != "NEON_API_KEY"}
     # Standard output is the one ready line, which carries the key: it goes to us and into no log.
     with log.open("ab") as sink:

@@ -7,7 +7,15 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AsJson", "DataFolder", "LayoutFile", "PlanName", "TargetName"]
+__all__ = ["AllowChildRestore", "AsJson", "DataFolder", "LayoutFile", "PlanName", "TargetName"]
+
+AllowChildRestore: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-child-restore",
+        help="Restore child branches to a time, and snapshot them: Neon refuses. [TENANTRY_ALLOW_CHILD_RESTORE]",
+    ),
+]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 

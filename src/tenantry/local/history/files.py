@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenantry.local.clusters.cloning import CloneReport, clone_cluster
-from tenantry.local.clusters.copying import Tree, copy_tree, read_tree, sync, write_file
+from tenantry.local.clusters.copying import Tree, copy_tree, read_tree, write_file
 from tenantry.local.clusters.folders import make_data_folder
 from tenantry.local.clusters.wal import SEGMENT_BYTES, parse_lsn, read_control, segments
 from tenantry.local.errors import HistoryGoneError
@@ -150,6 +150,7 @@ class Vault:
             "recovery_target_action": "promote",
             "recovery_target_timeline": "current",
             "hot_standby": "off",  # so that it takes connections only when it is there
+            "fsync": "off",  # the file system is synced as a whole when its base is taken
         }
         with conf.open("ab") as file:
             file.write("".join(f"\n{name} = '{value}'" for name, value in told.items()).encode() + b"\n")
@@ -170,7 +171,6 @@ class Vault:
             by_folder.setdefault(path.parent, []).append((path.name, path.stat().st_size))
         for folder, files in by_folder.items():
             copy_wal(folder, tuple(files), target)
-        sync(target.data)
         return tree.bytes
 
     def retire(self, directory: str) -> None:
