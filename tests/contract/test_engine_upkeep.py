@@ -2,6 +2,7 @@
 
 import errno
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import pytest
 from tenantry.local.engine import Engine
 from tenantry.local.history import keeping
 from tenantry.local.services.upkeep import Upkeep
-from tenantry.local.state.records import BaseRecord, BranchRecord, LineageRecord, SnapshotRecord
+from tenantry.local.state.records import (
+    BaseRecord,
+    BranchRecord,
+    EndpointRecord,
+    LineageRecord,
+    ProjectRecord,
+    SnapshotRecord,
+)
 from tests.contract.test_engine_history import moment, rows
 from tests.plugins.engine import Branch, Project
 
@@ -43,19 +51,23 @@ def write_much(branch: Branch) -> None:
 
 def test_branches_and_snapshots_past_their_time_are_deleted_as_an_operation(own_project: Project):
     engine, api = engine_of(own_project), own_project.api
-    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-    branch = own_project.fork(compute=False, expires_at=soon)
-    later = own_project.fork(compute=False, expires_at=(datetime.now(UTC) + timedelta(days=1)).isoformat())
-    snapshot = api.post(f"{own_project.main.path}/snapshot?expires_at={soon.replace('+00:00', 'Z')}")["snapshot"]
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    branch, other = (own_project.fork(compute=False, expires_at=later) for _ in range(2))
+    query = f"expires_at={later.replace('+00:00', 'Z')}"
+    snapshot = api.post(f"{own_project.main.path}/snapshot?{query}")["snapshot"]
     upkeep = Upkeep(engine)
     upkeep.run()
     assert branch.show()
-    time.sleep(1.1)
+    with engine.store.write() as writer:
+        for kind, identifier in ((BranchRecord, branch.id), (SnapshotRecord, snapshot["id"])):
+            record = engine.store.get(kind, id=identifier)
+            assert record is not None
+            writer.update(replace(record, expires_at=datetime.now(UTC) - timedelta(seconds=1)))
 
     upkeep.run()
 
     api.get(branch.path, status=404)
-    assert later.show()
+    assert other.show()
     assert engine.store.get(SnapshotRecord, id=snapshot["id"]) is None
     operations = api.get(f"{own_project.path}/operations")["operations"]
     assert ("delete_timeline", branch.id, "finished") in [
@@ -97,6 +109,38 @@ def test_what_no_moment_of_the_window_needs_is_dropped_and_the_rest_still_gives_
     assert rows(own_project.fork(parent_timestamp=kept)) == [1, 2]
     on_disk = {path.name for path in engine.computes.vault.folder.iterdir()}
     assert {base.id for base in bases_of(engine, main)} <= on_disk
+
+
+def test_wal_that_a_replication_slot_needs_stays(own_project: Project):
+    engine, api, main = engine_of(own_project), own_project.api, own_project.main
+    directory = next(engine.computes.folder.glob(f"{main.id}.*"))
+    project = engine.store.get(ProjectRecord, id=own_project.id)
+    assert project is not None
+    endpoint = engine.store.get(EndpointRecord, id=main.endpoint["id"])
+    assert endpoint is not None
+    cluster = engine.computes.cluster(project, directory.name, port=endpoint.port)
+    with cluster.connect() as connection:
+        connection.execute("SELECT pg_create_physical_replication_slot('follower', true)")
+    held = segments_of(engine, main)
+    write_much(main)
+    with cluster.connect() as connection:
+        connection.execute("CHECKPOINT")
+    time.sleep(1.1)
+    api.patch(own_project.path, {"project": {"history_retention_seconds": 0}})
+    (lineage,) = engine.store.select(LineageRecord, branch_id=main.id)
+    base, _ = engine.computes.vault.take_base(cluster)
+    with engine.store.write() as writer:
+        writer.insert(base)
+    time.sleep(0.1)
+
+    Upkeep(engine, grace=NO_GRACE).run()
+
+    assert max(held) in segments_of(engine, main)
+    with cluster.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('follower')")
+    Upkeep(engine, grace=NO_GRACE).run()
+    assert max(held) not in segments_of(engine, main)
+    assert lineage.ended_at is None
 
 
 def test_the_wal_that_only_a_child_needs_is_kept_until_it_has_a_base_of_its_own(own_project: Project):

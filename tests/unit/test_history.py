@@ -86,6 +86,20 @@ def test_a_moment_is_in_the_lineage_that_was_the_branch_then():
     assert [found(by_position(segment)) for segment in (2, 4, 9)] == ["old", "new", "new"]
 
 
+def test_a_position_of_a_lineage_that_ended_before_the_window_is_refused():
+    old = lineage("old", since=0, ended=(10, 5))
+    new = lineage("new", since=10, start=4)
+
+    def found(window_start: datetime) -> str:
+        return find_lineage(
+            by_position(3), [old, new], window_start=window_start, head=9 * SEGMENT_BYTES, label="branch"
+        ).directory
+
+    assert found(at(10)) == "old"
+    with pytest.raises(Refusal):
+        found(at(10.1))
+
+
 @pytest.mark.parametrize(
     ("moment", "words"),
     [
@@ -161,6 +175,14 @@ def test_history_that_hung_on_a_parent_that_is_gone_is_refused():
         plan_replay(by_time(40), CHILD, [CHILD], BASES, head=12 * SEGMENT_BYTES, label="branch")
 
     assert caught.value.status == 422
+
+
+def test_the_record_that_begins_at_a_position_is_not_replayed_and_the_commit_of_a_time_is():
+    assert by_position(1).settings() == {"recovery_target_lsn": "0/100000", "recovery_target_inclusive": "off"}
+    assert by_time(0.5).settings() == {
+        "recovery_target_time": "2026-11-24 12:00:30.000000+00",
+        "recovery_target_inclusive": "on",
+    }
 
 
 # --- where a time is

@@ -57,8 +57,9 @@ def server_settings(cluster: Cluster) -> dict[str, str]:
         "jit": "off",
         "wal_level": "replica",
         # WAL stays where it is written until history is dropped: there is no archiver that could lag behind, fail on
-        # a full disk, or lose the last segment when all processes are killed. `history` removes what is too old.
-        "wal_keep_size": "2147483647MB",
+        # a full disk, or lose the last segment when all processes are killed. `history` removes what is too old. A
+        # standby's is its primary's.
+        "wal_keep_size": "0" if (cluster.data / "standby.signal").exists() else "2147483647MB",
         "max_slot_wal_keep_size": "1GB",  # what a standby that went away may cost
         "logging_collector": "off",
         "log_destination": "stderr",

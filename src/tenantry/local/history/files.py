@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tenantry.local.history.moments import Moment
     from tenantry.local.state.records import LineageRecord
 
-__all__ = ["Mark", "Vault", "bytes_below", "mark", "read_head", "switch_point"]
+__all__ = ["Mark", "Vault", "bytes_below", "mark", "needed_by_slots", "read_head", "switch_point"]
 
 _REPLAY_SECONDS = 300
 _WAL = "pg_wal"
@@ -34,6 +34,7 @@ _AUTO_CONF = "postgresql.auto.conf"
 _POSITION = "SELECT pg_catalog.pg_current_wal_insert_lsn()::text"
 # A transaction of its own, so that it commits, later than all that committed before.
 _MARK = "SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry', 'moment')::text"
+_SLOTS = "SELECT min(restart_lsn)::text FROM pg_catalog.pg_replication_slots WHERE wal_status <> 'lost'"
 _FLUSHED = "SELECT pg_catalog.pg_current_wal_flush_lsn()::text"
 
 
@@ -43,6 +44,13 @@ class Mark:
 
     head: int
     flushed: int
+
+
+def needed_by_slots(cluster: Cluster) -> int | None:
+    """Return the position from which on the slots of a running cluster need its WAL; None if they need none."""
+    with cluster.connect() as connection:
+        row = connection.execute(_SLOTS).fetchone()
+    return None if row is None or row[0] is None else parse_lsn(row[0])
 
 
 def mark(cluster: Cluster) -> Mark:
@@ -177,18 +185,21 @@ class Vault:
         """Keep of a cluster that is stopped nothing but its WAL. The rest is removed by who names it garbage."""
         (self._clusters / directory / _WAL).rename(self.folder / directory)
 
+    def has_slots(self, lineage: LineageRecord) -> bool:
+        """Whether replication slots may need old WAL of *lineage*."""
+        folder = self.wal_of(lineage).parent / "pg_replslot"
+        return lineage.ended_at is None and folder.is_dir() and any(folder.iterdir())
+
     def drop_wal(self, lineage: LineageRecord, *, before: int) -> int:
         """Remove the segments of *lineage* before the position *before*, and return how many.
 
-        A running server needs nothing before its last checkpoint, which is looked up here, and replication slots
-        may need more: where there is one, all stays.
+        A server needs nothing before its last checkpoint, which is looked up here. What replication slots need is
+        the caller's to ask.
         """
         folder = self.wal_of(lineage)
         if lineage.ended_at is None:
             data = folder.parent
             try:
-                if any((data / "pg_replslot").iterdir()):
-                    return 0
                 before = min(before, read_control(data).redo)
             except FileNotFoundError:
                 return 0

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from tenantry.core.errors import EnvironmentProblem
 from tenantry.local.clusters.processes import postmaster_of, read_pid_file
 from tenantry.local.clusters.wal import SEGMENT_BYTES, State, read_control
-from tenantry.local.history.files import read_head
+from tenantry.local.history.files import needed_by_slots, read_head
 from tenantry.local.history.keeping import Clock, decide, wants_base
 from tenantry.local.refusals import Refusal
 from tenantry.local.services import branches, snapshots
@@ -93,7 +95,17 @@ class Upkeep:
         for name in (*due.lineages, *due.bases):
             vault.remove(name)
         for directory, position in due.floors.items():
-            vault.drop_wal(by_directory[directory], before=position)
+            _try(lambda one=by_directory[directory], before=position: self._drop_wal(project, one, before))
+
+    def _drop_wal(self, project: ProjectRecord, lineage: LineageRecord, before: int) -> None:
+        computes = self.engine.computes
+        if computes.vault.has_slots(lineage):
+            found = read_pid_file(computes.folder / lineage.directory)
+            if found is None or found.port is None or not found.ready:
+                return  # what its slots need is not told while it sleeps
+            needed = needed_by_slots(computes.cluster(project, lineage.directory, port=found.port))
+            before = before if needed is None else min(before, needed)
+        computes.vault.drop_wal(lineage, before=before)
 
     def _take_base(self, project: ProjectRecord, lineage: LineageRecord) -> None:
         """Take a base of *lineage* beside all else: neither does it wait for a mutation, nor a mutation for it."""
@@ -123,5 +135,5 @@ def _try(action: object) -> None:
         action()
     except Refusal as refusal:
         log.info("not now: %s", refusal)
-    except (EnvironmentProblem, OSError) as problem:
+    except (EnvironmentProblem, OSError, psycopg.Error) as problem:
         log.warning("upkeep could not do all: %s", problem)
