@@ -252,8 +252,10 @@ def session_engine(folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def api(session_engine: Engine, in_process: InProcess) -> Api:
-    """The API of an engine that lives for the session."""
-    return in_process.api(session_engine)
+    """The API of an engine that lives for the session, and does nothing unasked: a test runs its own upkeep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tenantry.local.services.upkeep.EVERY_SECONDS", 86_400.0)
+        return in_process.api(session_engine)
 
 
 @pytest.fixture(scope="session")
