@@ -47,7 +47,7 @@ def test_imports_point_down(house):
         ("core/names.py", "def later():\n    from tenantry.session import context", "Imports point down"),
         ("core/names.py", "import pydantic", "core and the package root need the standard library only"),
         ("session/context.py", "from tenantry.ddl import changes", "Imports point down"),
-        ("neon/wire.py", "import tenantry.ddl", "Imports point down"),
+        ("neon/wire/base.py", "import tenantry.ddl", "Imports point down"),
         ("control/__init__.py", "import tenantry.local", "Imports point down"),
         ("local/__init__.py", "import tenantry.control", "Imports point down"),
         ("settings.py", "import tenantry.bootstrap", "Imports point down"),
