@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 
 from tenantry import ForeignTenantError, Tenant
+from tenantry.session.context import Context
 from tenantry.session.errors import TenantTypeError
-from tenantry.session.statements import enter_tenant
+from tenantry.session.protection import DEFAULT
+from tenantry.session.statements import set_locally, set_locally_with_literals, settings_of
 from tenantry.session.writes import TenantColumn, check_value, fill_rows
 
 ACME = UUID("aaaaaaaa-0000-4000-8000-00000000000a")
@@ -21,7 +23,7 @@ NUMBERS = TenantColumn("shop.notes", "tenant_id", "tenant_id", takes=int)
 
 
 def test_tenant_and_user_are_parameters_of_one_statement_for_the_transaction_only():
-    query, params = enter_tenant(Tenant(ACME), "o'ann")
+    query, params = set_locally(settings_of(Context(Tenant(ACME), "o'ann"), DEFAULT))
 
     assert query == (
         "SELECT pg_catalog.set_config('app.tenant_id', %s, true), pg_catalog.set_config('app.user_id', %s, true)"
@@ -30,10 +32,19 @@ def test_tenant_and_user_are_parameters_of_one_statement_for_the_transaction_onl
 
 
 def test_no_user_is_the_empty_text_and_asyncpg_gets_its_own_placeholders():
-    query, params = enter_tenant(Tenant(7), numeric=True)
+    query, params = set_locally(settings_of(Context(Tenant(7)), DEFAULT), numeric=True)
 
     assert ("$1" in query, "$2" in query, "%s" in query) == (True, True, False)
     assert params == ("7", "")
+
+
+def test_literals_are_escaped_for_either_reading_of_a_backslash():
+    query = set_locally_with_literals(settings_of(Context(Tenant("a\\b"), "o'ann"), DEFAULT))
+
+    assert query == (
+        "SELECT pg_catalog.set_config('app.tenant_id', E'a\\\\b', true), "
+        "pg_catalog.set_config('app.user_id', E'o''ann', true)"
+    )
 
 
 @pytest.mark.parametrize(

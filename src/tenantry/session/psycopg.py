@@ -11,7 +11,8 @@ from psycopg import AsyncConnection, Connection, pq
 
 from tenantry.session.context import Context, check_same, current_context
 from tenantry.session.errors import TransactionOpenError
-from tenantry.session.statements import enter_tenant
+from tenantry.session.protection import DEFAULT
+from tenantry.session.statements import set_locally, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -59,7 +60,7 @@ async def async_tenant_transaction(conn: AsyncConnection[Row]) -> AsyncGenerator
             yield conn
 
 
-def _enter(conn: Connection[Any] | AsyncConnection[Any]) -> tuple[LiteralString, tuple[str, str]] | None:
+def _enter(conn: Connection[Any] | AsyncConnection[Any]) -> tuple[LiteralString, tuple[str, ...]] | None:
     """The statement that the transaction begins with, or None where one of the same tenant is open already."""
     context = current_context()
     began_for = _began_for.get(conn)
@@ -69,7 +70,7 @@ def _enter(conn: Connection[Any] | AsyncConnection[Any]) -> tuple[LiteralString,
     if conn.info.transaction_status != pq.TransactionStatus.IDLE:
         # A setting made now would outlive the savepoint that this block would be.
         raise TransactionOpenError
-    return enter_tenant(context.tenant, context.user)
+    return set_locally(settings_of(context, DEFAULT))
 
 
 @contextmanager

@@ -20,14 +20,15 @@ from tenantry.session import orm
 from tenantry.session.context import check_same, current_context, open_context
 from tenantry.session.dml import check_nested, prepare
 from tenantry.session.errors import AutocommitError, TransactionOpenError
-from tenantry.session.statements import enter_tenant
+from tenantry.session.protection import Protection
+from tenantry.session.statements import set_locally, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from tenantry.session.context import Context
+    from tenantry.session.statements import Settings
 
 __all__ = ["protect"]
 
@@ -36,13 +37,13 @@ _Engine = TypeVar("_Engine", bound=Engine | AsyncEngine)
 
 @dataclass(frozen=True, slots=True)
 class _Guard:
-    """The listeners of one engine. `tenant_column` is what the column is called in its tables."""
+    """The listeners of one engine."""
 
-    tenant_column: str
+    protection: Protection
 
     def begin(self, conn: Connection, xid: object = None) -> None:  # noqa: ARG002 - of two-phase transactions
         """Note whose transaction begins. It never raises: SQLAlchemy would let the connection begin no other."""
-        orm.open_on[conn] = orm.Transaction(self.tenant_column, open_context())
+        orm.open_on[conn] = orm.Transaction(self.protection.tenant_column, open_context())
 
     def end(self, conn: Connection, *xid: object) -> None:  # noqa: ARG002 - of two-phase transactions
         """Forget the transaction, with which Postgres drops the context."""
@@ -59,7 +60,7 @@ class _Guard:
         """Fill in and check the tenant of the rows that are about to be written."""
         rows = list(multiparams) or ([params] if params else [])
         tenant = current_context().tenant
-        statement, rows = prepare(statement, rows, tenant=tenant, column_name=self.tenant_column)
+        statement, rows = prepare(statement, rows, tenant=tenant, column_name=self.protection.tenant_column)
         return (statement, rows, {}) if len(rows) > 1 else (statement, [], rows[0] if rows else {})
 
     def before_cursor_execute(  # noqa: PLR0917 - SQLAlchemy's signature
@@ -85,24 +86,23 @@ class _Guard:
         compiled = getattr(context, "compiled", None)
         if getattr(compiled, "ctes", None):
             rows: list[dict[str, Any]] = context.compiled_parameters
-            check_nested(
-                context.invoked_statement, rows[0] if rows else {}, tenant=now.tenant, column_name=self.tenant_column
-            )
+            column_name = self.protection.tenant_column
+            check_nested(context.invoked_statement, rows[0] if rows else {}, tenant=now.tenant, column_name=column_name)
         if not transaction.sent:
-            _send(conn, now)
+            _send(conn, settings_of(now, self.protection))
             transaction.context, transaction.sent = now, True
 
 
-def _send(conn: Connection, context: Context) -> None:
+def _send(conn: Connection, settings: Settings) -> None:
     if conn.dialect.detect_autocommit_setting(conn.connection.dbapi_connection):  # pyright: ignore[reportArgumentType] - it is connected here
         raise AutocommitError
-    query, params = enter_tenant(context.tenant, context.user, numeric=conn.dialect.paramstyle.startswith("numeric"))
+    query, params = set_locally(settings, numeric=conn.dialect.paramstyle.startswith("numeric"))
     cursor = conn.connection.cursor()
     cursor.execute(query, params)
     cursor.close()
 
 
-_protected: WeakKeyDictionary[Engine, str] = WeakKeyDictionary()
+_protected: WeakKeyDictionary[Engine, Protection] = WeakKeyDictionary()
 
 
 def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN) -> _Engine:
@@ -116,15 +116,16 @@ def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN) -> _Engine:
     is sent.
     """
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    if _protected.get(sync) == tenant_column:
+    protection = Protection(tenant_column=tenant_column)
+    if _protected.get(sync) == protection:
         return engine
     if sync in _protected:
         raise UsageError(
-            f"this engine is protected by the column {_protected[sync]!r}: make an engine of its own for the tables "
-            f"whose tenant column is {tenant_column!r}"
+            f"this engine is protected by the column {_protected[sync].tenant_column!r}: make an engine of its own for "
+            f"the tables whose tenant column is {tenant_column!r}"
         )
-    _protected[sync] = tenant_column
-    guard = _Guard(tenant_column)
+    _protected[sync] = protection
+    guard = _Guard(protection)
     event.listen(sync, "begin", guard.begin)
     event.listen(sync, "begin_twophase", guard.begin)
     for end in ("commit", "rollback", "commit_twophase", "rollback_twophase"):

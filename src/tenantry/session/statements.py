@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, LiteralString
+from functools import lru_cache
+from typing import TYPE_CHECKING, LiteralString, TypeAlias, cast
 
 from tenantry.core.names import TENANT_SETTING, USER_SETTING
 
 if TYPE_CHECKING:
-    from tenantry.core.tenant import Tenant
+    from tenantry.session.context import Context
+    from tenantry.session.protection import Protection
 
-__all__ = ["enter_tenant"]
+__all__ = ["Settings", "set_locally", "set_locally_with_literals", "settings_of"]
 
-# Both settings in one statement, the user even where there is none: a savepoint or a pooler may not hand on the last
-# one's. The third argument makes them end with the transaction. Text is constant, so that drivers prepare it once.
-_FORMAT: LiteralString = (
-    f"SELECT pg_catalog.set_config('{TENANT_SETTING}', %s, true), pg_catalog.set_config('{USER_SETTING}', %s, true)"
-)
-_NUMERIC: LiteralString = _FORMAT.replace("%s", "$1", 1).replace("%s", "$2", 1)
+Settings: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and values of settings, in the order in which a transaction sets them."""
 
 
-def enter_tenant(
-    tenant: Tenant, user: str | None = None, *, numeric: bool = False
-) -> tuple[LiteralString, tuple[str, str]]:
-    """The query and parameters that set *tenant* and *user* for the current transaction only.
+def settings_of(context: Context, protection: Protection) -> Settings:  # noqa: ARG001 - what signs will ask it
+    """The settings that a transaction of *context* begins with, all of them local to it.
 
-    Placeholders are `%s`, as psycopg has them, or `$1` and `$2` if *numeric*, as asyncpg has them. Outside a
-    transaction block the settings would end with the statement itself.
+    The user even where there is none: a pooler or a session-wide SET may not hand on the last one's.
     """
-    return (_NUMERIC if numeric else _FORMAT), (str(tenant), user or "")
+    return ((TENANT_SETTING, str(context.tenant)), (USER_SETTING, context.user or ""))
+
+
+def set_locally(settings: Settings, *, numeric: bool = False) -> tuple[LiteralString, tuple[str, ...]]:
+    """One query that sets *settings* until the transaction ends, and its parameters.
+
+    Placeholders are `%s`, as psycopg has them, or `$1` and on if *numeric*, as asyncpg and libpq have them. The text
+    depends on the names alone, so that drivers prepare it once. Outside a transaction block the settings would end
+    with the statement itself.
+    """
+    names, values = zip(*settings, strict=True)
+    return _text(names, numeric), values
+
+
+@lru_cache
+def _text(names: tuple[str, ...], numeric: bool) -> LiteralString:  # noqa: FBT001 - private
+    calls = (
+        f"pg_catalog.set_config('{name}', {f'${place}' if numeric else '%s'}, true)"
+        for place, name in enumerate(names, start=1)
+    )
+    return cast("LiteralString", f"SELECT {', '.join(calls)}")  # names are constants of core.names
+
+
+def set_locally_with_literals(settings: Settings) -> str:
+    """The same query with its values written into it, for a message that takes no parameters.
+
+    The values are escaped for either setting of `standard_conforming_strings` (Postgres docs: "String Constants with
+    C-Style Escapes").
+    """
+    calls = (f"pg_catalog.set_config('{name}', {_literal(value)}, true)" for name, value in settings)
+    return f"SELECT {', '.join(calls)}"
+
+
+def _literal(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
