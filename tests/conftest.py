@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.plugins.cli",
     "tests.plugins.node",
     "tests.plugins.postgres",
+    "tests.plugins.pgbouncer",
     "tests.plugins.root",
     "tests.plugins.site",
     "tests.plugins.shop",
