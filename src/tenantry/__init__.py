@@ -12,7 +12,9 @@ if TYPE_CHECKING:
         TenantryError,
     )
     from tenantry.core.tenant import Tenant
-    from tenantry.session.context import current_tenant, current_user, tenant_scope
+    from tenantry.session.context import argument, current_tenant, current_user, tenant_scope
+    from tenantry.session.jobs import TenantState, job_payload, job_scope
+    from tenantry.session.scoped import in_scope
 
 __all__ = [
     "ForeignTenantError",
@@ -20,9 +22,14 @@ __all__ = [
     "Tenant",
     "TenantChangedError",
     "TenantContextError",
+    "TenantState",
     "TenantryError",
+    "argument",
     "current_tenant",
     "current_user",
+    "in_scope",
+    "job_payload",
+    "job_scope",
     "tenant_scope",
 ]
 
@@ -34,9 +41,14 @@ _HOMES = {
     "Tenant": "tenantry.core.tenant",
     "TenantChangedError": "tenantry.core.errors",
     "TenantContextError": "tenantry.core.errors",
+    "TenantState": "tenantry.session.jobs",
     "TenantryError": "tenantry.core.errors",
+    "argument": "tenantry.session.context",
     "current_tenant": "tenantry.session.context",
     "current_user": "tenantry.session.context",
+    "in_scope": "tenantry.session.scoped",
+    "job_payload": "tenantry.session.jobs",
+    "job_scope": "tenantry.session.jobs",
     "tenant_scope": "tenantry.session.context",
 }
 

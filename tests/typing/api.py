@@ -13,12 +13,25 @@ import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tenantry import Tenant, current_tenant, current_user, tenant_scope
+from tenantry import (
+    Tenant,
+    TenantState,
+    argument,
+    current_tenant,
+    current_user,
+    in_scope,
+    job_payload,
+    job_scope,
+    tenant_scope,
+)
 from tenantry.session.psycopg import async_tenant_transaction, tenant_transaction
 from tenantry.session.sqlalchemy import protect
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from uuid import UUID
+
+    from tenantry.session.context import Context
 
 
 def scopes(tenant_id: UUID) -> None:
@@ -32,6 +45,40 @@ def scopes(tenant_id: UUID) -> None:
     with tenant_scope():  # pyright: ignore[reportCallIssue] - whose?
         pass
     with tenant_scope(tenant_id, "ada"):  # pyright: ignore[reportCallIssue] - a user is named by keyword
+        pass
+
+
+@tenant_scope(argument("tenant_id"), user=argument("user"))
+async def decorated(tenant_id: UUID, user: str = "ada") -> int:
+    return 1
+
+
+@tenant_scope("acme")
+async def decorated_stream() -> AsyncGenerator[int]:
+    yield 1
+
+
+async def wrapped(tenant_id: UUID, asked: object) -> None:
+    assert_type(await decorated(tenant_id), int)
+    _ = await decorated("acme")  # pyright: ignore[reportArgumentType] - a decorated function keeps its signature
+    assert_type(decorated_stream(), AsyncGenerator[int])
+    assert_type(await in_scope(decorated)(tenant_id), int)
+    assert_type(await in_scope(decorated(tenant_id)), int)
+
+
+async def jobs(payload: object) -> None:
+    assert_type(job_payload(), dict[str, str | int | None])
+
+    async def look_up(context: Context) -> TenantState:
+        return TenantState.ACTIVE
+
+    with job_scope(payload, check=lambda context: TenantState.DELETED) as tenant:
+        assert_type(tenant, Tenant)
+    async with job_scope(payload, check=look_up) as tenant:
+        assert_type(tenant, Tenant)
+    with job_scope(payload):  # pyright: ignore[reportCallIssue] - much may have happened since it was queued
+        pass
+    with job_scope(payload, check=lambda context: True):  # pyright: ignore[reportArgumentType] - a state, not a truth
         pass
 
 

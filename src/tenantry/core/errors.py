@@ -102,10 +102,24 @@ class TenantContextError(TenantryError):
 
 
 class NoTenantError(TenantContextError):
-    """No tenant is set. Nothing was sent to the database."""
+    """No tenant is set, or its scope has ended. Nothing was sent to the database.
 
-    def __init__(self) -> None:
-        super().__init__("no tenant is set: wrap the work in `with tenant_scope(tenant):`")
+    `ended` is the tenant of the scope that this work was started in, if it has ended since.
+    """
+
+    def __init__(self, *, ended: object = None) -> None:
+        if ended is None:
+            super().__init__(
+                "no tenant is set: wrap the work in `with tenant_scope(tenant):`; for a thread or an executor, give "
+                "it `in_scope(function)`; in a background job, `with job_scope(payload, check=...):`"
+            )
+        else:
+            super().__init__(
+                f"no tenant is set: the scope of tenant {ended} that this work was started in has ended; wrap what "
+                "outlives it, a task, a thread or a stream, in `in_scope(...)`, or open a `with tenant_scope(tenant):` "
+                "of its own"
+            )
+        self.ended = ended
 
 
 class TenantChangedError(TenantContextError):

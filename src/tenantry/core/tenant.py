@@ -20,7 +20,9 @@ class Tenant:
 
     def __post_init__(self) -> None:
         text = str(self.id)
-        if not text or "\x00" in text:
+        # What came from a request or a row may be anything: None would otherwise be the tenant "None".
+        known = isinstance(self.id, (UUID, str, int)) and not isinstance(self.id, bool)  # pyright: ignore[reportUnnecessaryIsInstance] - see above
+        if not known or not text or "\x00" in text:
             raise ValueError(
                 f"tenant id {self.id!r} cannot stand in a setting: give a uuid, a non-empty text or an int"
             )

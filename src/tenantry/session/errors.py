@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from tenantry.core.errors import TenantContextError
 
-__all__ = ["AutocommitError", "TenantTypeError", "TransactionOpenError", "UserChangedError"]
+__all__ = [
+    "AutocommitError",
+    "JobPayloadError",
+    "TenantNotActiveError",
+    "TenantTypeError",
+    "TransactionOpenError",
+    "UserChangedError",
+]
 
 
 class AutocommitError(TenantContextError):
@@ -51,3 +58,26 @@ class TenantTypeError(TenantContextError):
         self.tenant = tenant
         self.column = column
         self.wanted = wanted
+
+
+class JobPayloadError(TenantContextError):
+    """A job's payload names no tenant that could be entered."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the job's scope {why}: put `job_payload()` into the payload, inside the scope that queues the job, and "
+            "give that value to `job_scope` unchanged"
+        )
+        self.why = why
+
+
+class TenantNotActiveError(TenantContextError):
+    """The tenant of a job was suspended or deleted, or is unknown, so the job does not run."""
+
+    def __init__(self, *, tenant: object, state: str) -> None:
+        super().__init__(
+            f"tenant {tenant} is {state}, so its job does not run: catch TenantNotActiveError to drop the job, or to "
+            "queue it again for when the tenant is active"
+        )
+        self.tenant = tenant
+        self.state = state
