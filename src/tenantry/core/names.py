@@ -12,12 +12,14 @@ from typing import Final
 from tenantry.core.errors import InvalidNameError
 
 __all__ = [
+    "CONTEXT_KEY_SETTING",
     "FLOOR_POLICY",
     "MAX_IDENTIFIER_BYTES",
     "RESERVED_SCHEMAS",
     "TENANT_COLUMN",
     "TENANT_POLICY",
     "TENANT_SETTING",
+    "TOKEN_SETTING",
     "USER_SETTING",
     "VERSION_TABLE",
     "BranchParts",
@@ -30,6 +32,7 @@ __all__ = [
     "check_identifier",
     "check_partner_id",
     "check_schema_name",
+    "guard_role",
     "migrator_role",
     "owner_role",
     "parse_branch_name",
@@ -40,6 +43,12 @@ TENANT_SETTING: Final = "app.tenant_id"
 
 USER_SETTING: Final = "app.user_id"
 """The acting user, set beside the tenant. Empty where no user was given."""
+
+TOKEN_SETTING: Final = "app.tenant_token"  # noqa: S105 - its name, not its value
+"""The signed context, which a policy reads instead where the layout says `context = "signed"`."""
+
+CONTEXT_KEY_SETTING: Final = "TENANTRY_CONTEXT_KEY"
+"""The environment variable from which an application takes the key that it signs with."""
 
 TENANT_COLUMN = "tenant_id"
 
@@ -192,6 +201,11 @@ def app_role(schema: str) -> str:
 def migrator_role(schema: str) -> str:
     """The role that owns the app's objects and runs its migrations, never the application."""
     return f"{schema}_migrator"
+
+
+def guard_role(schema: str) -> str:
+    """The role without login that owns what checks a signed context, and the name of the schema where that stands."""
+    return f"{schema}_guard"
 
 
 def owner_role(database: str) -> str:

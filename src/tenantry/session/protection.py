@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tenantry.core.names import TENANT_COLUMN
+
+if TYPE_CHECKING:
+    from tenantry.session.signing import ContextKey
 
 __all__ = ["DEFAULT", "Protection"]
 
@@ -13,10 +17,12 @@ __all__ = ["DEFAULT", "Protection"]
 class Protection:
     """What `protect` and the drivers' connection classes were told.
 
-    `tenant_column` is what the column is called in the tables that are reached.
+    `tenant_column` is what the column is called in the tables that are reached. With a `key` the context is signed
+    besides, for an app whose layout says `context = "signed"`.
     """
 
     tenant_column: str = TENANT_COLUMN
+    key: ContextKey | None = None
 
 
 DEFAULT = Protection()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from tenantry.session.signing import ContextKey
     from tenantry.session.statements import Settings
 
 __all__ = ["protect"]
@@ -105,20 +106,23 @@ def _send(conn: Connection, settings: Settings) -> None:
 _protected: WeakKeyDictionary[Engine, Protection] = WeakKeyDictionary()
 
 
-def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN) -> _Engine:
+def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN, key: ContextKey | None = None) -> _Engine:
     """Let nothing through *engine* but the statements of a `tenant_scope`, and return it.
 
     Call it before the engine is used; again changes nothing. Engines made from it by `execution_options()` are
     protected too. Each transaction carries the tenant and user of the scope it began in. In every table that has
-    *tenant_column*, inserts get the tenant where they name none. AUTOCOMMIT is refused.
+    *tenant_column*, inserts get the tenant where they name none. AUTOCOMMIT is refused. With a *key* the context is
+    signed too, as an app needs whose layout says `context = "signed"`.
 
     Statements raise `NoTenantError`, `TenantChangedError`, `UserChangedError` or `ForeignTenantError` before anything
     is sent.
     """
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    protection = Protection(tenant_column=tenant_column)
+    protection = Protection(tenant_column=tenant_column, key=key)
     if _protected.get(sync) == protection:
         return engine
+    if sync in _protected and _protected[sync].tenant_column == tenant_column:
+        raise UsageError("this engine is protected with another context key, or with none: make an engine of its own")
     if sync in _protected:
         raise UsageError(
             f"this engine is protected by the column {_protected[sync].tenant_column!r}: make an engine of its own for "

@@ -5,24 +5,37 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, LiteralString, TypeAlias, cast
 
-from tenantry.core.names import TENANT_SETTING, USER_SETTING
+from tenantry.core.names import TENANT_SETTING, TOKEN_SETTING, USER_SETTING
+from tenantry.session.signing import token_of
 
 if TYPE_CHECKING:
     from tenantry.session.context import Context
     from tenantry.session.protection import Protection
 
-__all__ = ["Settings", "set_locally", "set_locally_with_literals", "settings_of"]
+__all__ = ["Settings", "are_public", "set_locally", "set_locally_with_literals", "settings_of"]
 
 Settings: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values of settings, in the order in which a transaction sets them."""
 
 
-def settings_of(context: Context, protection: Protection) -> Settings:  # noqa: ARG001 - what signs will ask it
+def settings_of(context: Context, protection: Protection) -> Settings:
     """The settings that a transaction of *context* begins with, all of them local to it.
 
-    The user even where there is none: a pooler or a session-wide SET may not hand on the last one's.
+    The user even where there is none: a pooler or a session-wide SET may not hand on the last one's. With a key the
+    token besides, so that the same application works before and after its database asks for one.
     """
-    return ((TENANT_SETTING, str(context.tenant)), (USER_SETTING, context.user or ""))
+    plain = ((TENANT_SETTING, str(context.tenant)), (USER_SETTING, context.user or ""))
+    if protection.key is None:
+        return plain
+    return (*plain, (TOKEN_SETTING, token_of(context, protection.key)))
+
+
+def are_public(settings: Settings) -> bool:
+    """Whether *settings* may stand in the text of a query. If not, they are sent as parameters only.
+
+    Every session of a role sees the texts of the others in `pg_stat_activity`, and a token there would be anybody's.
+    """
+    return all(name != TOKEN_SETTING for name, _ in settings)
 
 
 def set_locally(settings: Settings, *, numeric: bool = False) -> tuple[LiteralString, tuple[str, ...]]:
@@ -49,8 +62,10 @@ def set_locally_with_literals(settings: Settings) -> str:
     """The same query with its values written into it, for a message that takes no parameters.
 
     The values are escaped for either setting of `standard_conforming_strings` (Postgres docs: "String Constants with
-    C-Style Escapes").
+    C-Style Escapes"). Only for settings that `are_public`.
     """
+    if not are_public(settings):
+        raise AssertionError("a token is sent as a parameter, never in the text of a query: ask `are_public` first")
     calls = (f"pg_catalog.set_config('{name}', {_literal(value)}, true)" for name, value in settings)
     return f"SELECT {', '.join(calls)}"
 
