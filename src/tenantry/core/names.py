@@ -14,6 +14,7 @@ from tenantry.core.errors import InvalidNameError
 __all__ = [
     "CONTEXT_KEY_SETTING",
     "FLOOR_POLICY",
+    "LOCAL_CLUSTER",
     "MAX_IDENTIFIER_BYTES",
     "RESERVED_SCHEMAS",
     "TENANT_COLUMN",
@@ -57,6 +58,9 @@ TENANT_POLICY = "tenantry_tenant"
 
 FLOOR_POLICY = "tenantry_floor"
 """The restrictive policy beside it, which holds whatever other policies somebody adds."""
+
+LOCAL_CLUSTER: Final = "tenantry local engine"
+"""The `cluster_name` of the servers that the local engine starts. Only who starts a server can set it."""
 
 VERSION_TABLE = "alembic_version"
 """Stands in each app's schema and names the revision it is at. The app role has no grant on it."""

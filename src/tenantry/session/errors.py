@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tenantry.core.errors import TenantContextError
+
+if TYPE_CHECKING:
+    from tenantry.session.judgement import Refusal
 
 __all__ = [
     "AutocommitError",
@@ -10,6 +15,11 @@ __all__ = [
     "TenantNotActiveError",
     "TenantTypeError",
     "TransactionOpenError",
+    "UnsafeConnectionError",
+    "UnsafeRoleAndServerError",
+    "UnsafeRoleError",
+    "UnsafeServerError",
+    "UnsafeWarning",
     "UserChangedError",
 ]
 
@@ -81,3 +91,37 @@ class TenantNotActiveError(TenantContextError):
         )
         self.tenant = tenant
         self.state = state
+
+
+class UnsafeConnectionError(TenantContextError):
+    """A pool's first connection is unsafe, and nothing of the application was sent over it.
+
+    `refusals` holds all that was found, and `sql` the statements that mend it, for an administrator to run in the same
+    database. The next connection is checked again: what was mended works without a restart.
+    """
+
+    def __init__(self, refusals: tuple[Refusal, ...]) -> None:
+        found = "\n".join(f"- {refusal}" for refusal in refusals)
+        super().__init__(
+            f"this connection is unsafe for tenants:\n{found}\n"
+            "mend it as an administrator of this database, or let the application log in as a role of its own; if it "
+            'must be, say why: `allow_unsafe="<reason>"`'
+        )
+        self.refusals = refusals
+        self.sql = tuple(statement for refusal in refusals for statement in refusal.sql)
+
+
+class UnsafeRoleError(UnsafeConnectionError):
+    """The role of a pool can get past row security, by itself or by a role that was granted to it."""
+
+
+class UnsafeServerError(UnsafeConnectionError):
+    """The server has a known hole in row security, or it or the pooler before it is set up so that none can hold."""
+
+
+class UnsafeRoleAndServerError(UnsafeRoleError, UnsafeServerError):
+    """Both the role and the server of a pool are unsafe."""
+
+
+class UnsafeWarning(UserWarning):
+    """A pool runs although it is unsafe, since `allow_unsafe` says so."""

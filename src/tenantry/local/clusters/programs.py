@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenantry.core.names import LOCAL_CLUSTER
 from tenantry.local.clusters import roles, tls
 from tenantry.local.clusters.folders import LOG
 from tenantry.local.clusters.ports import BEHIND
@@ -44,6 +45,7 @@ def server_settings(cluster: Cluster) -> dict[str, str]:
     settings = {
         "listen_addresses": cluster.host,
         "port": str(cluster.port),
+        "cluster_name": LOCAL_CLUSTER,
         "unix_socket_directories": str(cluster.sockets),
         "hba_file": str(cluster.data / "pg_hba.conf"),
         "password_encryption": "scram-sha-256",
