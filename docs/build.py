@@ -20,6 +20,8 @@ from tenantry.local.app import ROUTES
 from tenantry.local.plans import PLANS
 from tenantry.local.routes import absent
 from tenantry.local.routes.published import published, without_route
+from tenantry.session.judgement import CHECKS, POWERFUL_ROLES
+from tenantry.session.vulnerabilities import VULNERABILITIES, Vulnerability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -181,6 +183,96 @@ as active. A root is a branch without a parent. What is above a limit already ma
 """
 
 
+def _holes() -> Iterator[str]:
+    majors = sorted({major for hole in VULNERABILITIES for major in hole.fixed}, reverse=True)
+    yield f"| CVE | what | {' | '.join(f'{major}' for major in majors)} |"
+    yield "|---|---|" + "---|" * len(majors)
+    for hole in VULNERABILITIES:
+        cells = " | ".join(_fixed_in(hole, major) for major in majors)
+        yield f"| [{hole.cve}]({hole.page}) | {hole.what} | {cells} |"
+
+
+def _fixed_in(hole: Vulnerability, major: int) -> str:
+    if major in hole.fixed:
+        return f"{major}.{hole.fixed[major]}"
+    return "never" if hole.affects(major * 10_000) else "no"
+
+
+def render_safety() -> str:
+    """Give the page of what a pool's first connection is checked for."""
+    checks = "\n".join(f"| `{code}` | {what} |" for code, what in CHECKS.items() if not code.startswith("CVE"))
+    roles = "\n".join(f"| `{role}` | {what} |" for role, what in POWERFUL_ROLES.items())
+    return f"""# What a pool is checked for
+
+{_WRITTEN_BY}
+Row security binds neither a superuser, nor a role with BYPASSRLS, nor, unless it is forced, the owner of a table. So
+before a protected pool hands out its first connection, that connection is checked. What is wrong with its role, its
+server or the pooler before it is told in one error, each thing with the SQL that mends it, and nothing of the
+application is sent. The next connection is checked again: what was mended works without a restart. Once a check has
+passed, the pool costs nothing more; after `engine.dispose()` it is checked anew.
+
+A check is one transaction: two settings, one query for all facts (about a millisecond on a quiet machine), COMMIT, and
+a look at whether the setting is gone. It needs no scope and no right of its own, and leaves nothing on the connection.
+
+## Refused
+
+| code | because |
+|---|---|
+{checks}
+
+Both the role that logged in and the current one are judged. Roles are followed from grant to grant: a grant that may be
+used for SET ROLE, or that has ADMIN OPTION, leads to all that the granted role is and owns; one that is only inherited
+leads to what it owns. Up to Postgres 15 every grant may be used for SET ROLE. What counts as owned is anything in this
+database but temporary tables, and the database itself.
+
+These roles are refused to the application whoever owns what:
+
+| role | because it |
+|---|---|
+{roles}
+
+CREATEDB is not refused, since an application may have to make databases; it is written to the log.
+
+## How to mend it
+
+The error has each statement, with the names filled in, in its message and in `error.sql`. An administrator runs them in
+the same database:
+
+```sql
+ALTER ROLE "shop_app" NOSUPERUSER;                         -- or NOBYPASSRLS, NOCREATEROLE, NOREPLICATION
+REASSIGN OWNED BY "shop_app" TO CURRENT_USER;              -- then grant the application what it needs
+REVOKE "neon_superuser" FROM "shop_app" GRANTED BY "cloud_admin";
+ALTER ROLE "shop_app" IN DATABASE "shop" RESET row_security;
+```
+
+Mostly the application has logged in with the wrong role: `tenantry apply` makes one for it, `<schema>_app`, which
+passes.
+
+## Holes of Postgres
+
+A server older than what stands here has a hole in row security itself, and is refused. `never` means that the version
+had reached its end of life, and `no` that it never had the hole. The table holds what the Postgres project published up
+to its releases of 2026-11-12; each new release of tenantry brings it up to date.
+
+{chr(10).join(_holes())}
+
+The local engine runs the Postgres that its wheel brings or that is installed. It tells so in the log and is not
+refused, since it holds no tenant's real rows: its servers are known by their `cluster_name`, which only who starts a
+server can set.
+
+## If it must run all the same
+
+```python
+protect(engine, allow_unsafe="the host brings 17.12 in December")
+protect(engine, allow_unsafe={{"CVE-2026-120154": "no table has a unique key that tenants choose"}})
+```
+
+A reason alone lets everything through; a mapping only the codes that it names, each for its reason. It is loud: at each
+start the loggers `tenantry` and `tenantry.audit` and an `UnsafeWarning` say the role, the database, the reason and what
+was let through. An empty reason and a code that no check has raise `UsageError`.
+"""
+
+
 def render_decisions() -> str:
     """Give the list of decisions, oldest first, with each one's title."""
     head = "# Decisions\n\nWhat others would have decided differently, and why we did not. Written by `make docs`.\n"
@@ -198,6 +290,7 @@ def pages() -> dict[str, str]:
         "reference/api.md": render_api(),
         "reference/engine-api.md": render_engine_api(),
         "reference/errors.md": render_errors(),
+        "reference/safety.md": render_safety(),
     }
 
 

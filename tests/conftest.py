@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.plugins.site",
     "tests.plugins.shop",
     "tests.plugins.tools",
+    "tests.plugins.unsafe",
 ]

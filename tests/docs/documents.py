@@ -24,7 +24,8 @@ class Document(Base):
 
 def lay(database):
     """Make the table in *database*, and give the names that the pages use."""
-    owner = sa.create_engine(database.url(database.role("owner", "SUPERUSER"), "psycopg"))
+    owner_role = database.role("owner", "SUPERUSER")
+    owner = sa.create_engine(database.url(owner_role, "psycopg"))
     app = database.role("app", "NOBYPASSRLS")
     Base.metadata.create_all(owner)
     with owner.begin() as connection:
@@ -38,6 +39,7 @@ def lay(database):
     owner.dispose()
     return {
         "DATABASE_URL": database.url(app, "psycopg"),
+        "OWNER_URL": database.url(owner_role, "psycopg"),
         "ASYNC_DATABASE_URL": database.url(app, "asyncpg"),
         "DSN": database.dsn(app),
         "Document": Document,

@@ -21,7 +21,14 @@ def named(paths: list[Path]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["reference/api.md", "reference/engine-api.md", "reference/errors.md", "decisions/README.md"]
+    "name",
+    [
+        "reference/api.md",
+        "reference/engine-api.md",
+        "reference/errors.md",
+        "reference/safety.md",
+        "decisions/README.md",
+    ],
 )
 def test_a_rendered_page_is_what_the_code_says(name):
     written = (build.DOCS / name).read_text(encoding="utf-8")

@@ -16,6 +16,9 @@ from tests.plugins.shop import ACME, BOLT, CURRENT, Shop
 
 TENANTS = (ACME, BOLT)
 
+# Some of the holes here are the role's own: the check of the first connection would not let the proof begin.
+pytestmark = pytest.mark.filterwarnings("ignore::tenantry.session.errors.UnsafeWarning")
+
 MORE = """
 -- a key that begins with the tenant, an identity, a generated column, a reference, names to quote
 CREATE TABLE shop."order lines" (
@@ -73,8 +76,8 @@ def site(shop: Shop) -> Shop:
 
 @pytest.fixture
 def engine(site: Shop) -> Iterator[Engine]:
-    engine = protect(create_engine(site.database.url(site.app, "psycopg"), pool_size=1, max_overflow=0))
-    yield engine
+    engine = create_engine(site.database.url(site.app, "psycopg"), pool_size=1, max_overflow=0)
+    yield protect(engine, allow_unsafe="the proof is to find the holes")
     engine.dispose()
 
 

@@ -85,6 +85,8 @@ async def jobs(payload: object) -> None:
 def engines(url: str) -> None:
     assert_type(protect(create_engine(url)), Engine)
     assert_type(protect(create_async_engine(url), tenant_column="org_id"), AsyncEngine)
+    assert_type(protect(create_engine(url), allow_unsafe="a reason"), Engine)
+    assert_type(protect(create_engine(url), allow_unsafe={"bypassrls": "a reason"}), Engine)
     protect(url)  # pyright: ignore[reportArgumentType] - an engine, not where to find one
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tenantry.core.names import TENANT_COLUMN
 
 if TYPE_CHECKING:
+    from tenantry.session.safety import Allowance
     from tenantry.session.signing import ContextKey
 
 __all__ = ["DEFAULT", "Protection"]
@@ -18,11 +19,13 @@ class Protection:
     """What `protect` and the drivers' connection classes were told.
 
     `tenant_column` is what the column is called in the tables that are reached. With a `key` the context is signed
-    besides, for an app whose layout says `context = "signed"`.
+    besides, for an app whose layout says `context = "signed"`. `allow_unsafe` names what the check of the first
+    connection lets through, and why.
     """
 
     tenant_column: str = TENANT_COLUMN
     key: ContextKey | None = None
+    allow_unsafe: Allowance = ()
 
 
 DEFAULT = Protection()

@@ -36,7 +36,7 @@ COMMIT: Final = "COMMIT"
 
 # Each name in FACTS_QUERY that is not qualified is Postgres's own from here, whatever the role's search_path.
 ENTER: Final = (
-    f"SELECT pg_catalog.set_config('{PROBE}', pg_catalog.gen_random_uuid()::text, true), "
+    f"SELECT pg_catalog.set_config('{PROBE}', pg_catalog.md5(pg_catalog.random()::text), true), "
     "pg_catalog.set_config('search_path', 'pg_catalog', true)"
 )
 AFTER: Final = f"SELECT coalesce(pg_catalog.current_setting('{PROBE}', true), '')"
@@ -172,6 +172,22 @@ class SafetyCheck:
             while talk.statement is not None:
                 talk.answer(await fetch(talk.statement))
         self._conclude(talk)
+
+    def run_dbapi(self, connection: Any, *, autocommit: bool) -> None:
+        """Check a connection of the DBAPI (PEP 249), which begins transactions by itself unless in *autocommit*."""
+
+        def fetch(statement: str) -> Any:
+            if not autocommit and statement in {BEGIN, COMMIT}:
+                return connection.commit() if statement == COMMIT else None
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            row = cursor.fetchone() if cursor.description else None
+            cursor.close()
+            return row and row[0]
+
+        self.run(fetch)
+        if not autocommit:
+            connection.commit()
 
     def _conclude(self, talk: _Talk) -> None:
         assert talk.found is not None

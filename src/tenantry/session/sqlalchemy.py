@@ -21,6 +21,7 @@ from tenantry.session.context import check_same, current_context, open_context
 from tenantry.session.dml import check_nested, prepare
 from tenantry.session.errors import AutocommitError, TransactionOpenError
 from tenantry.session.protection import Protection
+from tenantry.session.safety import SafetyCheck, allowance
 from tenantry.session.statements import set_locally, settings_of
 
 if TYPE_CHECKING:
@@ -103,10 +104,38 @@ def _send(conn: Connection, settings: Settings) -> None:
     cursor.close()
 
 
+def _check_first(engine: Engine, check: SafetyCheck) -> None:
+    """Hand out no connection of *engine*'s pool before one of them has passed *check*. It needs no scope."""
+    dialect = engine.dialect
+
+    def run(connection: Any, *_: object) -> None:
+        if not check.passed:
+            check.run_dbapi(connection, autocommit=dialect.detect_autocommit_setting(connection))
+
+    def connect(connection: Any, *_: object) -> None:
+        try:
+            run(connection)
+        except BaseException:
+            dialect.do_terminate(connection)  # SQLAlchemy would leave it open
+            raise
+
+    # Before SQLAlchemy asks its own questions, which some poolers refuse in words that help nobody.
+    event.listen(engine, "connect", connect, insert=True)
+    # The pool may hold connections from before. One that is refused here SQLAlchemy closes.
+    event.listen(engine, "checkout", run)
+    event.listen(engine, "engine_disposed", check.forget)
+
+
 _protected: WeakKeyDictionary[Engine, Protection] = WeakKeyDictionary()
 
 
-def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN, key: ContextKey | None = None) -> _Engine:
+def protect(
+    engine: _Engine,
+    *,
+    tenant_column: str = TENANT_COLUMN,
+    key: ContextKey | None = None,
+    allow_unsafe: str | Mapping[str, str] | None = None,
+) -> _Engine:
     """Let nothing through *engine* but the statements of a `tenant_scope`, and return it.
 
     Call it before the engine is used; again changes nothing. Engines made from it by `execution_options()` are
@@ -114,15 +143,21 @@ def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN, key: Context
     *tenant_column*, inserts get the tenant where they name none. AUTOCOMMIT is refused. With a *key* the context is
     signed too, as an app needs whose layout says `context = "signed"`.
 
+    The first connection that the pool hands out is checked: `UnsafeRoleError` or `UnsafeServerError` say all that is
+    wrong with its role, server or pooler, and nothing else is sent until a check has passed. *allow_unsafe* is the
+    reason why it may be so all the same, or a mapping of the codes that may be to their reasons.
+
     Statements raise `NoTenantError`, `TenantChangedError`, `UserChangedError` or `ForeignTenantError` before anything
     is sent.
     """
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    protection = Protection(tenant_column=tenant_column, key=key)
+    protection = Protection(tenant_column=tenant_column, key=key, allow_unsafe=allowance(allow_unsafe))
     if _protected.get(sync) == protection:
         return engine
     if sync in _protected and _protected[sync].tenant_column == tenant_column:
-        raise UsageError("this engine is protected with another context key, or with none: make an engine of its own")
+        raise UsageError(
+            "this engine is protected with another context key or other reasons to be unsafe: make an engine of its own"
+        )
     if sync in _protected:
         raise UsageError(
             f"this engine is protected by the column {_protected[sync].tenant_column!r}: make an engine of its own for "
@@ -136,5 +171,6 @@ def protect(engine: _Engine, *, tenant_column: str = TENANT_COLUMN, key: Context
         event.listen(sync, end, guard.end)
     event.listen(sync, "before_execute", guard.before_execute, retval=True)
     event.listen(sync, "before_cursor_execute", guard.before_cursor_execute)
+    _check_first(sync, SafetyCheck(protection.allow_unsafe))
     orm.listen()
     return engine
