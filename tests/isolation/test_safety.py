@@ -64,6 +64,17 @@ def test_what_is_safe_is_let_in(name, database, roles):
             engine.connect().close()
 
 
+def test_a_table_is_found_among_many_temporary_ones(database, roles):
+    as_admin(database, "GRANT TEMPORARY ON DATABASE {db} TO {app}", roles)
+    with psycopg.connect(database.dsn(roles["app"])) as other:
+        for number in range(60):
+            other.execute(f"CREATE TEMPORARY TABLE t{number} ()".encode())
+        other.commit()
+        as_admin(database, "CREATE TABLE mine (); ALTER TABLE mine OWNER TO {app}", roles)
+
+        assert judged(database.dsn(roles["app"])) == ["owner"]
+
+
 def test_all_that_is_wrong_is_told_at_once_and_mended_at_once(database, roles):
     as_admin(
         database,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 from psycopg import sql
@@ -222,3 +223,42 @@ def test_an_older_postgres_if_there_is_one_is_asked_the_same(folder: Path, runne
                 if f"CREATE {thing} mine" in query:
                     as_admin(database, f"DROP {thing} mine", roles)
             engine.connect().close()
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_connection_of_psycopg_is_checked_without_sqlalchemy(autocommit, database, roles):
+    with psycopg.connect(database.dsn(roles["app"]), autocommit=autocommit) as conn:
+        check = SafetyCheck()
+        check.run_dbapi(conn, autocommit=autocommit)
+
+        assert check.passed
+        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        as_admin(database, "ALTER ROLE {app} BYPASSRLS", roles)
+        with pytest.raises(UnsafeRoleError):
+            SafetyCheck().run_dbapi(conn, autocommit=autocommit)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg in autocommit"])
+def test_a_connection_that_is_awaited_is_checked_without_sqlalchemy(driver, database, roles):
+    async def check() -> None:
+        if driver == "asyncpg":
+            url = database.url(roles["app"], "x").replace("+x", "")
+            async with asyncpg.create_pool(url, min_size=1) as pool, pool.acquire() as conn:
+                await SafetyCheck().run_async(conn.fetchval)
+                assert not conn.is_in_transaction()
+            return
+        autocommit = driver != "psycopg"
+        async with await psycopg.AsyncConnection.connect(database.dsn(roles["app"]), autocommit=autocommit) as conn:
+
+            async def fetch(statement: str) -> Any:
+                cursor = await conn.execute(statement.encode())
+                row = await cursor.fetchone() if cursor.description else None
+                return row and row[0]
+
+            await SafetyCheck().run_async(fetch, begun=not autocommit)
+            assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    asyncio.run(check())
+    as_admin(database, "ALTER ROLE {app} BYPASSRLS", roles)
+    with pytest.raises(UnsafeRoleError):
+        asyncio.run(check())

@@ -14,7 +14,7 @@ from tenantry.session.errors import (
     UnsafeServerError,
     UnsafeWarning,
 )
-from tenantry.session.facts import Facts, Owned, Reached, parse_facts
+from tenantry.session.facts import FACTS_QUERY, Facts, Owned, Reached, parse_facts
 from tenantry.session.judgement import CHECKS, caution, judge, pooler_refusal
 from tenantry.session.safety import AFTER, BEGIN, COMMIT, ENTER, SafetyCheck, allowance, examine, refuse
 from tenantry.session.vulnerabilities import VULNERABILITIES, Vulnerability, known_holes
@@ -256,8 +256,8 @@ class Server:
         self.sent: list[str] = []
         told = {name: getattr(facts, name) for name in Facts.__slots__}
         roles = [{name: getattr(role, name) for name in Reached.__slots__} for role in facts.roles]
-        text = json.dumps(told | {"roles": roles, "owned": [], "probe": "token" if kept else ""})
-        self.answers = iter([None, "token", text, None, "token" if after else ""])
+        self.text = json.dumps(told | {"roles": roles, "owned": [], "probe": "token" if kept else ""})
+        self.answers = iter([None, "token", self.text, None, "token" if after else ""])
 
     def fetch(self, statement: str) -> object:
         self.sent.append(statement)
@@ -389,3 +389,11 @@ def test_the_steps_of_a_check_need_no_driver():
     steps = examine()
 
     assert next(steps) == BEGIN
+
+
+def test_a_driver_that_begins_by_itself_is_not_told_to_and_ends_what_it_began():
+    steps = examine(begun=True)
+
+    sent = [next(steps), steps.send("token"), steps.send(Server().text), steps.send(None), steps.send("")]
+
+    assert sent == [ENTER, FACTS_QUERY, COMMIT, AFTER, COMMIT]

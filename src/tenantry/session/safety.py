@@ -67,16 +67,20 @@ def allowance(allow_unsafe: str | Mapping[str, str] | None) -> Allowance:
     return tuple(sorted(reasons.items()))
 
 
-def examine() -> Generator[str, Any, tuple[Facts, tuple[Refusal, ...]]]:
+def examine(*, begun: bool = False) -> Generator[str, Any, tuple[Facts, tuple[Refusal, ...]]]:
     """Yield the statements of a check, take the first value that each gives, and return what was found.
 
-    The connection is in no transaction before and after, and nothing that is set outlasts the check.
+    The connection is in no transaction before and after, and nothing that is set outlasts the check. Where the driver
+    begins each transaction by itself, as Python's DBAPI has it, it is *begun* without being asked.
     """
-    yield BEGIN
+    if not begun:
+        yield BEGIN
     token = yield ENTER
     facts = parse_facts((yield FACTS_QUERY))
     yield COMMIT
     after = yield AFTER
+    if begun:
+        yield COMMIT
     refusals = judge(facts)
     if facts.probe != token:
         refusals += (pooler_refusal("it was gone at the next statement"),)
@@ -119,8 +123,8 @@ def _error(refusals: tuple[Refusal, ...]) -> type[UnsafeConnectionError]:
 class _Talk:
     """A run of `examine`: the statement that it wants sent, and in the end what it found."""
 
-    def __init__(self) -> None:
-        self._steps = examine()
+    def __init__(self, *, begun: bool) -> None:
+        self._steps = examine(begun=begun)
         self.statement: str | None = next(self._steps)
         self.found: tuple[Facts, tuple[Refusal, ...]] | None = None
 
@@ -154,40 +158,39 @@ class SafetyCheck:
         """Have the next connection checked, as after a pool was disposed of."""
         self.passed = False
 
-    def run(self, fetch: Callable[[str], Any]) -> None:
+    def run(self, fetch: Callable[[str], Any], *, begun: bool = False) -> None:
         """Check a connection that is in no transaction: *fetch* sends a statement, and gives its first value or None.
 
-        Raises `UnsafeRoleError` or `UnsafeServerError`, and whatever *fetch* raises.
+        *begun* says that the driver sends BEGIN by itself. Raises `UnsafeRoleError` or `UnsafeServerError`, and
+        whatever *fetch* raises; the connection is then to be closed.
         """
-        talk = _Talk()
+        talk = _Talk(begun=begun)
         with talk.errors():
             while talk.statement is not None:
                 talk.answer(fetch(talk.statement))
         self._conclude(talk)
 
-    async def run_async(self, fetch: Callable[[str], Awaitable[Any]]) -> None:
-        """`run` for a driver that is awaited."""
-        talk = _Talk()
+    async def run_async(self, fetch: Callable[[str], Awaitable[Any]], *, begun: bool = False) -> None:
+        """`run` for a driver that is awaited. For asyncpg, *fetch* is the connection's own `fetchval`."""
+        talk = _Talk(begun=begun)
         with talk.errors():
             while talk.statement is not None:
                 talk.answer(await fetch(talk.statement))
         self._conclude(talk)
 
     def run_dbapi(self, connection: Any, *, autocommit: bool) -> None:
-        """Check a connection of the DBAPI (PEP 249), which begins transactions by itself unless in *autocommit*."""
+        """`run` for a connection of the DBAPI (PEP 249), such as psycopg's."""
 
         def fetch(statement: str) -> Any:
-            if not autocommit and statement in {BEGIN, COMMIT}:
-                return connection.commit() if statement == COMMIT else None
+            if statement == COMMIT and not autocommit:
+                return connection.commit()
             cursor = connection.cursor()
             cursor.execute(statement)
             row = cursor.fetchone() if cursor.description else None
             cursor.close()
             return row and row[0]
 
-        self.run(fetch)
-        if not autocommit:
-            connection.commit()
+        self.run(fetch, begun=not autocommit)
 
     def _conclude(self, talk: _Talk) -> None:
         assert talk.found is not None
