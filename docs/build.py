@@ -37,6 +37,9 @@ REFERENCE = DOCS / "reference"
 # The modules of `session` that an application imports by name; the rest is theirs.
 DRIVERS = ("psycopg", "sqlalchemy")
 
+# And the modules of other rooms that it imports.
+ROOMS = ("web", "web.asgi", "web.wsgi", "web.fastapi")
+
 _WRITTEN_BY = "Written by `make docs` from the code; change it there.\n"
 
 
@@ -109,22 +112,33 @@ def _signature(thing: Callable[..., Any]) -> str:
     return str(signature.replace(parameters=parameters, return_annotation=_plain(signature.return_annotation)))
 
 
+def _plain_type(annotated: Any) -> str:
+    inner = annotated.__origin__
+    return getattr(inner, "__name__", str(inner))
+
+
 def _public(module: ModuleType) -> Iterator[str]:
     for name in sorted(getattr(module, "__all__", ())):
         thing = getattr(module, name)
         if isinstance(thing, type) and issubclass(thing, Exception):
             yield f"### `{name}`\n\nAn error: see [Errors](errors.md).\n"
-        elif callable(thing):
+        elif inspect.isroutine(thing) or isinstance(thing, type):
             yield f"### `{name}`\n\n```text\n{name}{_signature(thing)}\n```\n\n{_doc(thing)}"
+        elif metadata := getattr(thing, "__metadata__", None):  # of Annotated: it would be told by its address
+            yield f"### `{name}`\n\n`Annotated[{_plain_type(thing)}, {type(metadata[0]).__name__}(...)]`\n"
         else:
             yield f"### `{name}`\n\n`{thing!r}`\n"
 
 
 def render_api() -> str:
-    """Give the page of what an application imports: the package root, and the drivers in `session`."""
+    """Give the page of what an application imports: the package root, the drivers in `session`, and `ROOMS`."""
     head = f"# API\n\n{_WRITTEN_BY}\nWhat is not here is tenantry's own and may change without notice.\n"
     parts = [head]
-    for module in (tenantry, *(importlib.import_module(f"tenantry.session.{driver}") for driver in DRIVERS)):
+    for module in (
+        tenantry,
+        *(importlib.import_module(f"tenantry.session.{driver}") for driver in DRIVERS),
+        *(importlib.import_module(f"tenantry.{room}") for room in ROOMS),
+    ):
         parts.extend([f"## `{module.__name__}`\n\n{_doc(module)}", *_public(module)])
     return "\n".join(parts)
 

