@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.plugins.root",
     "tests.plugins.site",
     "tests.plugins.shop",
+    "tests.plugins.connections",
     "tests.plugins.tools",
     "tests.plugins.unsafe",
     "tests.plugins.web",

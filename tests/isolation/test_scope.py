@@ -12,7 +12,7 @@ from tenantry import NoTenantError, TenantChangedError, tenant_scope
 from tenantry.core.errors import UsageError
 from tenantry.session.errors import AutocommitError, TransactionOpenError, UserChangedError
 from tenantry.session.sqlalchemy import protect
-from tests.plugins.shop import ACME, BOLT, Document, Driver, Shop
+from tests.plugins.shop import ACME, BOLT, Document, Driver, Shop, round_the_guard
 
 ALL = "SELECT tenant_id FROM shop.documents"
 
@@ -134,12 +134,13 @@ def test_without_a_tenant_nothing_is_sent(driver: Driver, shop: Shop):
 
 def test_without_a_tenant_the_database_refuses_too(driver: Driver):
     def raw(conn: Connection) -> list[Any]:
-        cursor = conn.connection.cursor()
-        cursor.execute(ALL)
-        rows = list(cursor.fetchall())
-        cursor.close()
-        conn.connection.rollback()
-        return rows
+        with round_the_guard(conn):
+            cursor = conn.connection.cursor()
+            cursor.execute(ALL)
+            rows = list(cursor.fetchall())
+            cursor.close()
+            conn.connection.rollback()
+            return rows
 
     rows = driver.connection(raw)
 
@@ -290,17 +291,29 @@ def test_one_session_serves_two_tenants_in_turn_where_it_holds_no_objects(driver
     assert found == [[ACME], [BOLT]]
 
 
-def test_autocommit_is_refused(driver: Driver):
-    with tenant_scope(ACME), pytest.raises(AutocommitError, match="AUTOCOMMIT"):
-        driver.connection(lambda conn: conn.execute(text(ALL)), isolation_level="AUTOCOMMIT")
+def test_autocommit_is_scoped_or_refused(driver: Driver):
+    def work(conn: Connection) -> list[Any]:
+        return [list(conn.scalars(text(ALL))) for _ in range(8)]
+
+    with tenant_scope(ACME):
+        if driver.sync_engine.dialect.driver == "psycopg":
+            assert driver.connection(work, isolation_level="AUTOCOMMIT") == [[ACME]] * 8
+            assert driver.connection(work) == [[ACME]] * 8
+        else:
+            with pytest.raises(AutocommitError, match="AUTOCOMMIT"):
+                driver.connection(work, isolation_level="AUTOCOMMIT")
+
+    assert driver.settings_left() == ("", "")
 
 
-def test_an_autocommit_engine_is_refused(shop: Shop):
-    engine = create_engine(shop.database.url(shop.app, "psycopg"), isolation_level="AUTOCOMMIT")
-    protect(engine)
+def test_an_autocommit_engine_is_scoped(shop: Shop):
+    engine = protect(create_engine(shop.database.url(shop.app, "psycopg"), isolation_level="AUTOCOMMIT"))
 
-    with tenant_scope(ACME), engine.connect() as conn, pytest.raises(AutocommitError):
-        conn.execute(text(ALL))
+    with engine.connect() as conn:
+        with tenant_scope(ACME):
+            assert list(conn.scalars(text(ALL))) == [ACME]
+        with pytest.raises(NoTenantError):
+            conn.scalars(text(ALL))
 
     engine.dispose()
 

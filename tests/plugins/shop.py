@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Engine, FetchedValue, ForeignKey, Uuid, creat
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from tenantry.session import psycopg as own_psycopg
 from tenantry.session.sqlalchemy import protect
 from tests.plugins.postgres import Database
 
@@ -137,6 +139,11 @@ def shop(database: Database) -> Shop:
     return Shop(database, owner, app, documents)
 
 
+def round_the_guard(conn: Connection) -> AbstractContextManager[None]:
+    """Let what is sent on the driver's own connection pass, so that only the database is left to refuse it."""
+    return own_psycopg.unguarded(conn.connection.driver_connection)
+
+
 class Driver:
     """A way through SQLAlchemy to the shop: the same function runs on Session and, by `run_sync`, on AsyncSession.
 
@@ -192,14 +199,15 @@ class Driver:
         """What the pooled connection says of tenant and user, read round every guard."""
 
         def read(conn: Connection) -> tuple[str, str]:
-            cursor = conn.connection.cursor()
-            cursor.execute(
-                "SELECT coalesce(pg_catalog.current_setting('app.tenant_id', true), ''),"
-                " coalesce(pg_catalog.current_setting('app.user_id', true), '')"
-            )
-            found = cursor.fetchone()
-            cursor.close()
-            conn.connection.rollback()
+            with round_the_guard(conn):
+                cursor = conn.connection.cursor()
+                cursor.execute(
+                    "SELECT coalesce(pg_catalog.current_setting('app.tenant_id', true), ''),"
+                    " coalesce(pg_catalog.current_setting('app.user_id', true), '')"
+                )
+                found = cursor.fetchone()
+                cursor.close()
+                conn.connection.rollback()
             assert found is not None
             return (found[0], found[1])
 

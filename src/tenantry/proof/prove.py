@@ -32,6 +32,7 @@ from tenantry.proof.attacks import (
 from tenantry.proof.report import Attempt, Outcome, Report, Witness
 from tenantry.proof.tables import TenantTable, read_auth_tables, read_strong_roles, read_tables
 from tenantry.session.context import tenant_scope
+from tenantry.session.psycopg import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -166,9 +167,10 @@ class _Crossing:
             return True, 0
 
         def at_the_database() -> tuple[bool, int]:
-            cursor = self.conn.connection.cursor()
-            cursor.execute(attack.query.as_string())
-            return cursor.fetchone() is not None, 0
+            with unguarded(self.conn.connection.driver_connection):
+                cursor = self.conn.connection.cursor()
+                cursor.execute(attack.query.as_string())
+                return cursor.fetchone() is not None, 0
 
         # The client is to refuse whatever there is to read.
         said = self._outcome(replace(attack, sign="success"), through_the_client)
@@ -185,10 +187,11 @@ class _Crossing:
         with tenant_scope(self.against):
             self.conn.exec_driver_sql("SELECT 1")
             self.conn.commit()
-        cursor = self.conn.connection.cursor()
-        cursor.execute(f"SELECT pg_catalog.current_setting('{TENANT_SETTING}', true)")
-        left = (cursor.fetchone() or [None])[0]
-        self.conn.connection.rollback()
+        with unguarded(self.conn.connection.driver_connection):
+            cursor = self.conn.connection.cursor()
+            cursor.execute(f"SELECT pg_catalog.current_setting('{TENANT_SETTING}', true)")
+            left = (cursor.fetchone() or [None])[0]
+            self.conn.connection.rollback()
         said: tuple[Outcome, str] = ("leaked", "the tenant is still set") if left else ("refused", "nothing is set")
         return self._attempt("use the context left on the connection", "pooled connection", said)
 

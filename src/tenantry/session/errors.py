@@ -11,9 +11,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutocommitError",
+    "ForeignCursorError",
+    "HeldCursorError",
     "JobPayloadError",
+    "LibraryError",
     "TenantNotActiveError",
     "TenantTypeError",
+    "TransactionControlError",
     "TransactionOpenError",
     "UnsafeConnectionError",
     "UnsafeRoleAndServerError",
@@ -125,3 +129,45 @@ class UnsafeRoleAndServerError(UnsafeRoleError, UnsafeServerError):
 
 class UnsafeWarning(UserWarning):
     """A pool runs although it is unsafe, since `allow_unsafe` says so."""
+
+
+class TransactionControlError(TenantContextError):
+    """Text would begin or end a transaction behind the driver's back, and later statements would carry no tenant."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"{command} as text would part the transaction from its tenant: call `commit()` or `rollback()` of the "
+            "connection or session, or use its `with ….transaction():` or `with ….begin():`"
+        )
+        self.command = command
+
+
+class LibraryError(TenantContextError):
+    """The text loads a library, which stays in the server's process for whoever uses the connection next."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "LOAD stays on a pooled connection for good: load the library on a connection of its own, or for all by "
+            "`session_preload_libraries`"
+        )
+
+
+class HeldCursorError(TenantContextError):
+    """A cursor WITH HOLD would outlive its transaction, and with it the tenant whose rows it holds."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"cursor {name!r} would hold a tenant's rows beyond their transaction: leave out `withhold=True`, and "
+            "fetch inside the transaction"
+        )
+        self.name = name
+
+
+class ForeignCursorError(TenantContextError):
+    """A cursor of a class of its own was put on a guarded connection."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this cursor was not made by its connection, so nothing reads what it sends: call `conn.cursor()`, after "
+            "`conn.cursor_factory = YourCursor` if it is of a class of yours"
+        )

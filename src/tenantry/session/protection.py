@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tenantry.core.names import TENANT_COLUMN
 
@@ -21,11 +21,18 @@ class Protection:
     `tenant_column` is what the column is called in the tables that are reached. With a `key` the context is signed
     besides, for an app whose layout says `context = "signed"`. `allow_unsafe` names what the check of the first
     connection lets through, and why.
+
+    `checkin` says when a transaction ends with a clean-up of what it may leave on its connection: where its statements
+    show that it may ("auto"), or each time ("always"), for functions, triggers and views that leave something unseen.
+    `pooler_prepares` says whether a pooler in between can hold prepared statements: PgBouncer 1.21 or newer with
+    `max_prepared_statements`. None takes it that Neon's can and others cannot, and makes no difference without one.
     """
 
     tenant_column: str = TENANT_COLUMN
     key: ContextKey | None = None
     allow_unsafe: Allowance = ()
+    checkin: Literal["auto", "always"] = "auto"
+    pooler_prepares: bool | None = None
 
 
 DEFAULT = Protection()

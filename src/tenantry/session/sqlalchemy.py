@@ -2,16 +2,19 @@
 
 Listeners on the engine see every transaction and every statement that SQLAlchemy sends through it: flushes, bulk
 operations, `session.connection()`, streams, refreshes and text alike. What they decide stands in `context`,
-`statements` and `dml`. The driver's own connection, `conn.connection`, they do not see; there the database refuses.
+`statements` and `dml`. A driver whose connections can carry the context themselves has a `Carrier`: the context then
+travels with the first statement, AUTOCOMMIT is scoped too, and so is the driver's own connection, `conn.connection`.
+For others the context is a statement before the first, and of what passes the engine by, the database refuses all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tenantry.core.errors import UsageError
@@ -27,14 +30,44 @@ from tenantry.session.statements import set_locally, settings_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from tenantry.session.signing import ContextKey
     from tenantry.session.statements import Settings
 
-__all__ = ["protect"]
+__all__ = ["Carrier", "protect"]
 
 _Engine = TypeVar("_Engine", bound=Engine | AsyncEngine)
+
+
+class Carrier(Protocol):
+    """How a driver's connections come to carry the context themselves: what a driver's module `carrier` offers."""
+
+    def connect(
+        self, protection: Protection, arguments: list[Any], options: dict[str, Any], *, asynchronous: bool
+    ) -> Any:
+        """Make a connection, or change the *arguments* and *options* with which SQLAlchemy will, and return None."""
+        ...
+
+    def opened(self, connection: Any, protection: Protection) -> None:
+        """Look at *connection*, the driver's own, which was just made: all passes until it is armed."""
+        ...
+
+    def arm(self, connection: Any) -> bool:
+        """Let nothing through *connection* from now on but the statements of a scope. False if it was not `opened`."""
+        ...
+
+
+def _carrier(driver: str) -> Carrier | None:
+    """The carrier for SQLAlchemy's *driver*, or None where the context goes as a statement of its own."""
+    match driver:
+        case "psycopg":
+            from tenantry.session.psycopg import carrier  # noqa: PLC0415 - a driver is imported by who uses it
+
+            return carrier
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +75,23 @@ class _Guard:
     """The listeners of one engine."""
 
     protection: Protection
+    carrier: Carrier | None
+
+    def do_connect(self, dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        """Make connections that carry the context. Listeners of the application's own came before."""
+        assert self.carrier is not None
+        return self.carrier.connect(self.protection, arguments, options, asynchronous=dialect.is_async)
+
+    def connect(self, dbapi_connection: object, record: ConnectionPoolEntry) -> None:  # noqa: ARG002 - as above
+        """Let SQLAlchemy and the application set up a new connection, which has no tenant yet."""
+        assert self.carrier is not None
+        self.carrier.opened(record.driver_connection, self.protection)
+
+    def checkout(self, dbapi_connection: object, record: ConnectionPoolEntry, proxy: object) -> None:  # noqa: ARG002 - as above
+        """From here on work is done on the connection. One from before it was protected is replaced."""
+        assert self.carrier is not None
+        if not self.carrier.arm(record.driver_connection):
+            raise DisconnectionError("this connection was made before the engine was protected")
 
     def begin(self, conn: Connection, xid: object = None) -> None:  # noqa: ARG002 - of two-phase transactions
         """Note whose transaction begins. It never raises: SQLAlchemy would let the connection begin no other."""
@@ -74,9 +124,10 @@ class _Guard:
         context: Any,
         executemany: bool,  # noqa: ARG002, FBT001 - as above
     ) -> None:
-        """Refuse what does not belong to the transaction's tenant, and send the context before its first statement.
+        """Refuse what does not belong to the transaction's tenant.
 
-        Sent from here, a failure is handled as one of the statement: what it leaves behind goes back to no pool.
+        Send the context before its first statement where the driver does not. Sent from here, a failure is handled as
+        one of the statement: what it leaves behind goes back to no pool.
         """
         transaction = orm.open_on.get(conn)
         if transaction is None:
@@ -91,7 +142,8 @@ class _Guard:
             column_name = self.protection.tenant_column
             check_nested(context.invoked_statement, rows[0] if rows else {}, tenant=now.tenant, column_name=column_name)
         if not transaction.sent:
-            _send(conn, settings_of(now, self.protection))
+            if self.carrier is None:
+                _send(conn, settings_of(now, self.protection))
             transaction.context, transaction.sent = now, True
 
 
@@ -135,23 +187,32 @@ def protect(
     tenant_column: str = TENANT_COLUMN,
     key: ContextKey | None = None,
     allow_unsafe: str | Mapping[str, str] | None = None,
+    checkin: Literal["auto", "always"] = "auto",
+    pooler_prepares: bool | None = None,
 ) -> _Engine:
     """Let nothing through *engine* but the statements of a `tenant_scope`, and return it.
 
     Call it before the engine is used; again changes nothing. Engines made from it by `execution_options()` are
     protected too. Each transaction carries the tenant and user of the scope it began in. In every table that has
-    *tenant_column*, inserts get the tenant where they name none. AUTOCOMMIT is refused. With a *key* the context is
-    signed too, as an app needs whose layout says `context = "signed"`.
+    *tenant_column*, inserts get the tenant where they name none. With a *key* the context is signed too, as an app
+    needs whose layout says `context = "signed"`. *checkin* and *pooler_prepares* are those of `Protection`. Under
+    AUTOCOMMIT each statement carries the tenant, where the driver is psycopg; with others AUTOCOMMIT is refused.
 
     The first connection that the pool hands out is checked: `UnsafeRoleError` or `UnsafeServerError` say all that is
     wrong with its role, server or pooler, and nothing else is sent until a check has passed. *allow_unsafe* is the
     reason why it may be so all the same, or a mapping of the codes that may be to their reasons.
 
     Statements raise `NoTenantError`, `TenantChangedError`, `UserChangedError` or `ForeignTenantError` before anything
-    is sent.
+    is sent, and text that would begin or end a transaction raises `TransactionControlError`.
     """
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    protection = Protection(tenant_column=tenant_column, key=key, allow_unsafe=allowance(allow_unsafe))
+    protection = Protection(
+        tenant_column=tenant_column,
+        key=key,
+        allow_unsafe=allowance(allow_unsafe),
+        checkin=checkin,
+        pooler_prepares=pooler_prepares,
+    )
     if _protected.get(sync) == protection:
         return engine
     if sync in _protected and _protected[sync].tenant_column == tenant_column:
@@ -164,7 +225,7 @@ def protect(
             f"the tables whose tenant column is {tenant_column!r}"
         )
     _protected[sync] = protection
-    guard = _Guard(protection)
+    guard = _Guard(protection, _carrier(sync.dialect.driver))
     event.listen(sync, "begin", guard.begin)
     event.listen(sync, "begin_twophase", guard.begin)
     for end in ("commit", "rollback", "commit_twophase", "rollback_twophase"):
@@ -172,5 +233,9 @@ def protect(
     event.listen(sync, "before_execute", guard.before_execute, retval=True)
     event.listen(sync, "before_cursor_execute", guard.before_cursor_execute)
     _check_first(sync, SafetyCheck(protection.allow_unsafe))
+    if guard.carrier is not None:  # around the check, which needs no scope
+        event.listen(sync, "do_connect", guard.do_connect)
+        event.listen(sync, "connect", guard.connect, insert=True)
+        event.listen(sync, "checkout", guard.checkout)
     orm.listen()
     return engine
