@@ -33,6 +33,7 @@ def test_a_batch_is_whole_or_not_there(on_each: OnEach, shop: Shop):
     assert on_each(work) == [["of " + str(ACME), "one", "two"]] * 8
 
 
+@pytest.mark.parametrize("bad", ["SELECT 1/0", "SELECT %s/0", "SELECT nonsense", "SELECT 1; SELECT 1/0; SELECT 2"])
 def test_an_error_is_the_statements_own_and_leaves_nothing_behind(on_each: OnEach, bad: str):
     async def work(face: Face) -> Any:
         with tenant_scope(ACME):
