@@ -59,6 +59,7 @@ def test_what_is_safe_is_let_in(name, database, roles):
     with psycopg.connect(database.dsn(roles["app"])) as other:
         if not SAFE[name]:
             other.execute("CREATE TEMPORARY TABLE mine (id serial PRIMARY KEY, payload text)")
+            other.execute("CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'")
             other.commit()
         with engine_of(database, roles["app"]) as engine:
             engine.connect().close()
@@ -124,6 +125,13 @@ def test_a_login_that_only_sets_a_safe_role_is_refused(database, roles):
 
     assert judged(dsn) == ["bypassrls"]
     assert judged(database.dsn(roles["app"])) == []
+
+
+def test_the_role_that_a_login_sets_is_judged_too(database, roles):
+    as_admin(database, "ALTER ROLE {boss} BYPASSRLS; GRANT {boss} TO {app}", roles)
+    dsn = conninfo.make_conninfo(database.dsn(roles["app"]), options=f"-c role={roles['boss']}")
+
+    assert sorted(judged(dsn)) == ["bypassrls", "membership"]
 
 
 def test_the_role_that_made_the_server_is_told_to_make_another(database):
