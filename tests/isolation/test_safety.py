@@ -18,6 +18,10 @@ SAFE = {
     "a harmless role": "GRANT {boss} TO {app}; GRANT pg_monitor TO {app}",
     "a grant that allows nothing": "ALTER ROLE {boss} BYPASSRLS; GRANT {boss} TO {app} WITH INHERIT FALSE, SET FALSE",
     "attributes are not inherited": "ALTER ROLE {boss} BYPASSRLS; GRANT {boss} TO {app} WITH INHERIT TRUE, SET FALSE",
+    "what is inherited cannot be become from there": (
+        "ALTER ROLE {boss} BYPASSRLS; GRANT {boss} TO {team} WITH INHERIT FALSE, SET TRUE;"
+        "GRANT {team} TO {app} WITH INHERIT TRUE, SET FALSE"
+    ),
     "an owner is its member": "CREATE SCHEMA theirs AUTHORIZATION {boss}; GRANT {app} TO {boss} WITH ADMIN OPTION",
     "databases": "ALTER ROLE {app} CREATEDB",
 }
@@ -49,6 +53,14 @@ def test_what_is_unsafe_is_refused_until_the_sql_of_the_message_was_run(name, da
                 conn.execute(statement.encode())
         with tenant_scope(ACME), engine.connect() as conn:
             assert conn.scalar(text("SELECT 1")) == 1
+
+
+def test_a_role_that_is_inherited_only_leads_no_further(database, roles):
+    """What the facts say of it, Postgres says too."""
+    as_admin(database, SAFE["what is inherited cannot be become from there"], roles)
+
+    with psycopg.connect(database.dsn(roles["app"])) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute(f'SET ROLE "{roles["boss"]}"'.encode())
 
 
 @pytest.mark.parametrize("name", SAFE)
