@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tenantry.local.engine import Engine
@@ -115,6 +117,30 @@ def test_computes_beyond_the_plans_may_not_start_and_those_of_the_default_branch
 
     assert {one["code"] for one in refused} == {"ACTIVE_ENDPOINTS_LIMIT_EXCEEDED"}
     assert names(free) == {"main"}
+
+
+def test_who_connects_to_a_sleeping_compute_beyond_the_plans_is_told_at_once(free: Project, monkeypatch):
+    engine = free.api.engine
+    assert engine is not None
+    monkeypatch.setattr(engine, "plan", PLANS["none"])
+    monkeypatch.setattr(engine.power, "plan", replace(PLANS["free"], active_computes=1))
+    awake, asleep = free.fork("awake"), free.fork("asleep")
+    free.api.post(f"{free.path}/endpoints/{asleep.endpoint['id']}/suspend")
+    free.api.post(f"{free.path}/endpoints/{free.main.endpoint['id']}/suspend")
+    began = time.monotonic()
+
+    with pytest.raises(psycopg.OperationalError, match="limit of concurrently active endpoints"):
+        asleep.sql("SELECT 1")
+    took = time.monotonic() - began
+    states = {one["branch_id"]: one["current_state"] for one in free.api.get(f"{free.path}/endpoints")["endpoints"]}
+    assert free.main.sql("SELECT 1") == [(1,)]  # the default branch's may, whatever else is active
+    free.api.post(f"{free.path}/endpoints/{awake.endpoint['id']}/suspend")
+    assert asleep.sql("SELECT 1") == [(1,)]
+    for branch in (awake, asleep):
+        free.api.delete(branch.path)
+
+    assert states[asleep.id] == "idle"
+    assert took < 5
 
 
 def test_roles_databases_and_projects_are_counted(free: Project, monkeypatch):

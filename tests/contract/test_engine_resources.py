@@ -12,6 +12,7 @@ import pytest
 
 from tenantry.local.clusters.ports import BEHIND
 from tenantry.local.clusters.processes import postmaster_of
+from tenantry.local.services import find
 from tests.plugins.engine import Api, Branch, Project
 
 
@@ -204,6 +205,22 @@ def test_a_reset_password_works_at_once_and_ends_the_sessions_of_the_old_one(bra
     with pytest.raises(psycopg.OperationalError, match="password"):
         branch.sql("SELECT 1")
     assert branch.sql("SELECT 1", branch.uri.replace(old, new)) == [(1,)]
+
+
+def test_a_role_that_sql_dropped_is_not_found_where_its_password_is_reset(branch: Branch):
+    branch.api.post(f"{branch.path}/roles", {"role": {"name": "gone"}}, status=201)
+    engine = branch.api.engine
+    assert engine is not None
+    record, project = find.branch(engine, branch.project_id, branch.id), find.project(engine, branch.project_id)
+    with engine.computes.awake(project, record) as cluster, cluster.connect() as connection:
+        connection.execute("DROP ROLE gone")
+
+    answer = branch.api.post(f"{branch.path}/roles/gone/reset_password", status=404)
+    unknown = branch.api.post(f"{branch.path}/roles/nobody/reset_password", status=404)
+
+    assert answer["message"] == unknown["message"].replace("nobody", "gone")
+    branch.api.delete(f"{branch.path}/roles/gone", status=200)
+    branch.api.post(f"{branch.path}/roles", {"role": {"name": "gone"}}, status=201)
 
 
 def test_a_role_that_sql_made_is_not_taken_over(branch: Branch):

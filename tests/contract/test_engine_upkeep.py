@@ -252,3 +252,20 @@ def test_what_no_record_names_is_removed_from_the_vault_on_open(data: Path):
 
     with Engine.open(data):
         assert not stray.exists()
+
+
+def test_a_log_that_grew_keeps_its_end_and_goes_on(own_project: Project, monkeypatch):
+    engine, main = engine_of(own_project), own_project.main
+    (log,) = engine.computes.folder.glob(f"{main.id}.*/server.log")
+    with log.open("a") as file:
+        file.writelines(f"line {number}\n" for number in range(1_000_000))
+    main.sql("DO $$ BEGIN RAISE LOG 'the last before'; END $$")
+
+    Upkeep(engine).run()
+    main.sql("DO $$ BEGIN RAISE LOG 'the first after'; END $$")
+
+    text = log.read_text()
+    assert 2_000_000 < len(text) < 2_600_000
+    assert text.startswith("line ")
+    assert "the last before" in text
+    assert text.rindex("the first after") > text.rindex("the last before")

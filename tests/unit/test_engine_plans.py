@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tenantry.core.errors import SettingError
@@ -121,6 +123,25 @@ def test_twenty_computes_may_be_active_beside_those_of_the_default_branch():
         status, code, message = refused(SCALE, twenty, branch_id=new, default_branch_id=main, check=limits.check_active)
         assert (status, code) == (422, "ACTIVE_ENDPOINTS_LIMIT_EXCEEDED")
         assert message.startswith("active endpoints limit exceeded")
+
+
+@pytest.mark.parametrize(
+    ("active", "more", "allowed"),
+    [
+        ([], "a", True),
+        (["a"], "b", True),
+        (["a", "b"], "c", False),
+        (["a", "a"], "c", False),  # a reader of a branch is a compute too
+        (["a", "main"], "c", True),
+        (["a", "b", "main"], "main", True),
+        (["a", "b"], None, False),
+    ],
+)
+def test_who_starts_a_compute_is_answered_in_one_place(active, more, allowed):
+    plan = replace(FREE, active_computes=2)
+
+    assert plan.allows_active(active, more=more, default="main") is allowed
+    assert plan.allows_active(["a", "b"], more=None, default=None) is False
 
 
 @pytest.mark.parametrize(

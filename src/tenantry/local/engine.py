@@ -178,9 +178,7 @@ class Engine:
             find=find,
             pooler=None if installed is None else Pooler(installed, data / "poolers", runner),
         )
-        power = Power(
-            store, computes, suspend_timeout_seconds=suspend_timeout_seconds, most_active=plan.active_computes
-        )
+        power = Power(store, computes, suspend_timeout_seconds=suspend_timeout_seconds, plan=plan)
         operations = Operations(store, changed=power.settle)
         engine = cls(
             data,

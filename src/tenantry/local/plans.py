@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["PLANS", "Plan"]
 
@@ -32,6 +36,16 @@ class Plan:
     shortest_suspend_seconds: int = 1
     longest_suspend_seconds: int = _WEEK
     may_stay_awake: bool = True
+
+    def allows_active(self, active: Iterable[str], *, more: str | None, default: str | None) -> bool:
+        """Whether a compute of the branch *more* may become active beside those of the branches *active*.
+
+        All are ids, one for each compute. The computes of the *default* branch always may, and do not count; a new
+        branch has no id yet. It is asked by whoever starts a compute: the API, and a connection that wakes one.
+        """
+        if self.active_computes is None or (more is not None and more == default):
+            return True
+        return sum(branch_id != default for branch_id in active) < self.active_computes
 
 
 PLANS = {

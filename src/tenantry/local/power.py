@@ -14,6 +14,7 @@ from tenantry.local.clusters.idleness import Sample, last_use, suspend_after, ta
 from tenantry.local.clusters.ports import BEHIND, BEHIND_POOLER
 from tenantry.local.clusters.processes import read_pid_file
 from tenantry.local.errors import PortTakenError
+from tenantry.local.plans import PLANS
 from tenantry.local.proxy.greetings import Refused
 from tenantry.local.proxy.refusing import refusing_context
 from tenantry.local.proxy.relay import Address, Relay
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tenantry.core.ids import EndpointId, ProjectId
     from tenantry.local.clusters.cluster import Cluster
     from tenantry.local.computes import Computes
+    from tenantry.local.plans import Plan
     from tenantry.local.proxy.relay import Backend
     from tenantry.local.state.operations import Mutation, Operations
     from tenantry.local.state.store import Store
@@ -45,12 +47,12 @@ class Power:
     """The addresses of all endpoints, and the computes behind them. Its `open` and `wake` are the relay's `Doors`."""
 
     def __init__(
-        self, store: Store, computes: Computes, *, suspend_timeout_seconds: int, most_active: int | None = None
+        self, store: Store, computes: Computes, *, suspend_timeout_seconds: int, plan: Plan = PLANS["none"]
     ) -> None:
         self._store = store
         self._computes = computes
         self._default = suspend_timeout_seconds
-        self._most_active = most_active
+        self.plan = plan
         self._paths: dict[EndpointId, Path] = {}
         self._known: dict[ProjectId, dict[EndpointId, int]] = {}
         self._unheard: dict[EndpointId, ProjectId] = {}
@@ -197,7 +199,7 @@ class Power:
             return _GONE
         if endpoint.disabled:
             return _DISABLED
-        if not endpoint.active and not branch.is_default and self._is_full(endpoint.project_id):
+        if not endpoint.active and not self._may_be_active(branch):
             return _TOO_MANY
         project = self._store.get(ProjectRecord, id=endpoint.project_id)
         assert project is not None
@@ -211,13 +213,13 @@ class Power:
         self._paths[endpoint.id] = self._computes.path_of(branch, endpoint)
         return None
 
-    def _is_full(self, project_id: ProjectId) -> bool:
-        """Whether the plan allows no more active computes. Those of the default branch do not count."""
-        if self._most_active is None:
-            return False
-        default = self._store.get(BranchRecord, project_id=project_id, is_default=True)
-        active = self._store.select(EndpointRecord, project_id=project_id, active=True)
-        return sum(default is None or one.branch_id != default.id for one in active) >= self._most_active
+    def _may_be_active(self, branch: BranchRecord) -> bool:
+        """Whether the plan allows a compute of *branch* beside those of its project that are active."""
+        default = self._store.get(BranchRecord, project_id=branch.project_id, is_default=True)
+        active = self._store.select(EndpointRecord, project_id=branch.project_id, active=True)
+        return self.plan.allows_active(
+            (one.branch_id for one in active), more=branch.id, default=None if default is None else default.id
+        )
 
     # ---- sleep
 

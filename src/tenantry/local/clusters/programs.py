@@ -22,9 +22,10 @@ from tenantry.local.errors import DiskFullError, InitError
 if TYPE_CHECKING:
     from tenantry.local.clusters.cluster import Cluster
 
-__all__ = ["last_words", "launch_server", "run_initdb", "server_settings", "size_of"]
+__all__ = ["LARGEST_LOG_BYTES", "cap_log", "last_words", "launch_server", "run_initdb", "server_settings", "size_of"]
 
 _LOG_LINES = 20
+LARGEST_LOG_BYTES = 10_000_000
 
 _HBA = """\
 # Written by tenantry. Every connection gives a password; nothing is trusted for where it comes from.
@@ -141,6 +142,21 @@ def launch_server(cluster: Cluster) -> int:
 def size_of(path: Path) -> int:
     """The bytes in a file; none where there is no file."""
     return path.stat().st_size if path.exists() else 0
+
+
+def cap_log(path: Path, *, most: int = LARGEST_LOG_BYTES) -> None:
+    """Leave the last quarter of *most* bytes of a log that has grown beyond it. A server may be writing to it.
+
+    It appends, so it goes on at the new end; lines that it writes in this very moment may be lost.
+    """
+    if size_of(path) <= most:
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)  # as in `last_words`
+    with os.fdopen(descriptor, "r+b") as file:
+        file.seek(-most // 4, os.SEEK_END)
+        _, _, kept = file.read().partition(b"\n")
+        file.truncate(0)
+        file.write(kept)
 
 
 def last_words(path: Path, *, since: int = 0) -> str:

@@ -113,10 +113,8 @@ def check_active(
 
     The default branch's computes always may, and do not count. A new branch has no id yet.
     """
-    if branch_id == default_branch_id:
-        return
-    count = sum(one.active and one.branch_id != default_branch_id for one in endpoints)
-    if plan.active_computes is not None and count >= plan.active_computes:
+    active = [one.branch_id for one in endpoints if one.active]
+    if not plan.allows_active(active, more=branch_id, default=default_branch_id):
         raise not_allowed(
             f"active endpoints limit exceeded: the plan {plan.name!r} allows {plan.active_computes} beside the default "
             "branch's: suspend one, or give the engine another plan",

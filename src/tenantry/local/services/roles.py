@@ -11,7 +11,7 @@ from tenantry.core.errors import TenantryError
 from tenantry.local import changes
 from tenantry.local.changes import Change
 from tenantry.local.errors import ForeignRoleError
-from tenantry.local.refusals import Refusal, conflict, not_allowed
+from tenantry.local.refusals import Refusal, conflict, not_allowed, not_found
 from tenantry.local.services import find, limits, views
 from tenantry.local.services.rules import RESERVED_ROLES, check_identifier
 from tenantry.local.state.naming import new_password
@@ -144,7 +144,10 @@ def reset_password(engine: Engine, project_id: str, branch_id: str, name: str) -
         if role.password is None:
             raise not_allowed(f"role {name!r} cannot log in, so it has no password to reset")
         change = Change("reset_password", name, password=new_password())
-        apply_config(engine, mutation, branch, change)
+        try:
+            apply_config(engine, mutation, branch, change)
+        except psycopg.errors.UndefinedObject as exc:  # SQL dropped it, of which the store knows nothing
+            raise not_found("role", name) from exc
         with mutation.commit() as writer:
             changes.record(engine.store, writer, branch, change)
     return _answer(find.role(engine, branch, name), mutation, with_password=True)

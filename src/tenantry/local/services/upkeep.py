@@ -1,4 +1,4 @@
-"""What is done now and then: expired branches and snapshots deleted, history shortened, bases taken."""
+"""What is done now and then: expired branches and snapshots deleted, history and logs shortened, bases taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tenantry.core.errors import EnvironmentProblem
+from tenantry.local.clusters.folders import LOG
 from tenantry.local.clusters.processes import postmaster_of, read_pid_file
+from tenantry.local.clusters.programs import cap_log
 from tenantry.local.clusters.wal import SEGMENT_BYTES, State, read_control
 from tenantry.local.history.files import needed_by_slots, read_head
 from tenantry.local.history.keeping import Clock, decide, wants_base
@@ -59,6 +61,8 @@ class Upkeep:
         """Do what is due now. What cannot be done is told to the log, and tried by the next run."""
         self.clock = self.clock.advance(wall=now(), steady=time.monotonic())
         self._delete_expired(self.clock.wall)
+        for log_file in self.engine.computes.folder.glob(f"*/{LOG}"):
+            _try(lambda one=log_file: cap_log(one))
         for project in self.engine.store.select(ProjectRecord):
             if self.engine.background.ending:
                 return
