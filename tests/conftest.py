@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.plugins.site",
     "tests.plugins.shop",
     "tests.plugins.connections",
+    "tests.plugins.signed",
     "tests.plugins.tools",
     "tests.plugins.unsafe",
     "tests.plugins.web",

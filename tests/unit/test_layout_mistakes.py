@@ -49,6 +49,21 @@ BAD: dict[str, tuple[str, list[tuple[int, str]]]] = {
             (9, "apps.a.environments"),
         ],
     ),
+    "wrong contexts": (
+        (
+            f"{HEAD}[apps.a]\ncontext = 'sealed'\ncontext_keys = [0, true, 2]\n[apps.b]\ncontext_keys = []\n"
+            "[apps.c]\ncontext_keys = [1, 1]\n[apps.d]\ncontext_keys = 1"
+        ),
+        [
+            (4, "apps.a.context"),
+            (5, "apps.a.context_keys[0]"),
+            (5, "apps.a.context_keys[1]"),
+            (7, "apps.b.context_keys"),
+            (9, "apps.c.context_keys"),
+            (11, "apps.d.context_keys"),
+        ],
+    ),
+    "a schema that guards another app": (f"{HEAD}[apps.a]\n[apps.b]\nschema = 'a_guard'", [(5, "apps.b.schema")]),
     "no tables": (
         "project = 1\nbranches = 1\nextensions = 1\nauth = 1\napps = 1\n",
         [(1, "project"), (2, "branches"), (3, "extensions"), (4, "auth"), (5, "apps")],

@@ -19,6 +19,7 @@ from tenantry.control.steps import (
     PrepareDatabase,
     ResetOwnerPassword,
     SecureTables,
+    SetContextKeys,
     SetRolePasswords,
 )
 from tenantry.control.wanted import Wanted
@@ -256,3 +257,24 @@ def test_a_step_is_described_in_words_and_in_json():
         assert document["branch"] == step.branch
         assert document["text"] == step.describe()
         assert step.describe()
+
+
+SIGNED = replace(WANTED, layout=replace(LAYOUT, apps=(replace(BRANDS, context="signed", context_keys=(3, 7)), LEGAL)))
+
+
+def test_keys_are_there_before_the_tables_ask_for_a_token_and_a_fork_gets_its_own():
+    plan = make_plan(SIGNED, Actual())
+
+    assert kinds(plan, "brands-prod")[3:] == [PrepareDatabase, SetContextKeys, Migrate, SecureTables]
+    assert kinds(plan, "brands-dev")[-1] is SetContextKeys
+    assert SetContextKeys not in kinds(plan, "legal-prod")
+    assert make_plan(SIGNED, settled(SIGNED)) == Plan()
+
+
+def test_a_change_of_keys_is_one_step_that_shows_their_numbers():
+    actual = change(settled(SIGNED), "brands-prod", own_context_keys=frozenset())
+
+    (step,) = make_plan(SIGNED, actual).steps
+
+    assert step.describe() == "let keys 3 and 7 of brands sign its context, and no other"
+    assert step.as_json()["keys"] == (3, 7)

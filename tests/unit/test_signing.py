@@ -23,16 +23,16 @@ ACME = Context(Tenant("acme"), "ann")
 def test_a_token_is_the_mac_of_the_audience_and_what_it_says():
     token = token_of(ACME, KEY, now=1_000_000)
 
-    body = f"1.{KEY.id}.1000050.t4.acmeann"
+    body = f"1{KEY.id}0001000050t000004acmeann"
     assert token[64:] == body
     assert token[:64] == hmac.new(KEY.secret, b"neondb/shop\n" + body.encode(), hashlib.sha256).hexdigest()
 
 
-@given(st.integers(0, 10**10), st.integers(2, 10**4))
+@given(st.integers(0, 9 * 10**9), st.integers(2, 10**4))
 def test_a_token_has_between_half_its_lifetime_and_all_of_it_left(now, lifetime):
     key = ContextKey("d/s", bytes(32), lifetime)
 
-    expiry = int(token_of(ACME, key, now=now).split(".")[2])
+    expiry = int(token_of(ACME, key, now=now)[81:91])
 
     assert lifetime // 2 < expiry - now <= lifetime
 
@@ -96,7 +96,7 @@ def test_with_a_key_the_token_goes_with_the_tenant_as_a_parameter_only():
     query, params = set_locally(settings)
     assert "app.tenant_token" in query
     assert params[:2] == ("acme", "ann")
-    assert params[2].endswith("t4.acmeann")
+    assert params[2].endswith("t000004acmeann")
     assert not are_public(settings)
     with pytest.raises(AssertionError, match="never in the text"):
         set_locally_with_literals(settings)

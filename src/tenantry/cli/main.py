@@ -13,7 +13,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from tenantry.cli import branches, connection, demo, engine, layout, neon, plan
+from tenantry.cli import branches, connection, context_key, demo, engine, layout, neon, plan
 from tenantry.core.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -34,6 +34,7 @@ engine.register(app)
 demo.register(app)
 branches.register(app)
 connection.register(app)
+context_key.register(app)
 layout.register(app)
 neon.register(app)
 

@@ -20,8 +20,9 @@ BASE = "base"
 class BranchState:
     """A branch. `database` is None where nothing could look: it has no endpoint, or the layout does not know it.
 
-    `own_passwords` are the roles that log in with the password that is derived for this branch. `settled` names the
-    topics that a planned step has brought to what is wanted since `database` was read.
+    `own_passwords` are the roles that log in with the password that is derived for this branch, and `own_context_keys`
+    the apps that exactly the keys derived for it open. `settled` names the topics that a planned step has brought to
+    what is wanted since `database` was read.
     """
 
     name: str
@@ -31,6 +32,7 @@ class BranchState:
     endpoint: bool = True
     owner_password_inherited: bool = False
     own_passwords: frozenset[str] = frozenset()
+    own_context_keys: frozenset[str] = frozenset()
     copied_sessions: bool = False
     database: DatabaseState | None = None
     revisions: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
@@ -50,6 +52,7 @@ class BranchState:
             self,
             owner_password_inherited=True,
             own_passwords=frozenset(),
+            own_context_keys=frozenset(),
             copied_sessions=True,
             database=parent.database,
             revisions=parent.revisions,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenantry.control import databases
-from tenantry.control.observe import owner_conninfo
+from tenantry.control.observe import context_keys, owner_conninfo
 from tenantry.control.steps import (
     CreateBranch,
     CreateEndpoint,
@@ -17,6 +17,7 @@ from tenantry.control.steps import (
     PrepareDatabase,
     ResetOwnerPassword,
     SecureTables,
+    SetContextKeys,
     SetRolePasswords,
     Step,
 )
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from tenantry.control.plan import Plan
     from tenantry.control.wanted import Wanted
     from tenantry.core.conninfo import Conninfo
+    from tenantry.core.layout import App
     from tenantry.neon.client import NeonClient
     from tenantry.secrets import Secrets
+    from tenantry.session.signing import ContextKey
 
 __all__ = ["Applied", "Hands", "Progress", "carry_out"]
 
@@ -93,6 +96,9 @@ class Hands:
             case PrepareDatabase():
                 passwords = self._passwords(step.branch, branch.roles)
                 await asyncio.to_thread(databases.prepare, owner, layout, branch.apps, passwords)
+            case SetContextKeys():
+                app = next(app for app in branch.apps if app.name == step.app)
+                await asyncio.to_thread(databases.set_context_keys, owner, app, self._context_keys(step.branch, app))
             case Migrate():
                 app = next(app for app in branch.apps if app.name == step.app)
                 password = self._passwords(step.branch, (app.migrator_role,))[app.migrator_role]
@@ -118,6 +124,9 @@ class Hands:
     def _passwords(self, branch: str, roles: tuple[str, ...]) -> dict[str, str]:
         project, branch_id = self._project_id(), self._ids[branch]
         return {role: self._secrets.password(project, branch_id, role) for role in roles}
+
+    def _context_keys(self, branch: str, app: App) -> tuple[ContextKey, ...]:
+        return context_keys(self._wanted, self._secrets, self._project_id(), self._ids[branch], app)
 
     async def _create_project(self, step: CreateProject) -> None:
         made = await self._client.create_project(

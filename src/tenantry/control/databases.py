@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from tenantry.core.conninfo import Conninfo
     from tenantry.core.layout import App, Layout
     from tenantry.ddl import DatabaseState
+    from tenantry.session.signing import ContextKey
 
 __all__ = [
+    "Inside",
     "connect",
     "end_copied_sessions",
     "look_inside",
     "prepare",
     "secure",
+    "set_context_keys",
     "set_passwords",
     "try_login",
     "upgrade",
@@ -59,10 +63,22 @@ def _fail(error: psycopg.Error) -> NoReturn:
     raise DatabaseFailedError(f"{reason}: {way_out}" if way_out else reason, sqlstate=error.sqlstate) from None
 
 
-def look_inside(
-    owner: Conninfo, layout: Layout, apps: tuple[App, ...]
-) -> tuple[DatabaseState, Mapping[str, frozenset[str]], bool]:
-    """Read what the database holds, where each schema's migrations stand, and whether copied sessions are left."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What is in a branch's database.
+
+    `revisions` says where the migrations of each schema stand, and `context_keys`, by the name of a signed app, the ids
+    of the keys that open it.
+    """
+
+    database: DatabaseState
+    revisions: Mapping[str, frozenset[str]]
+    copied_sessions: bool
+    context_keys: Mapping[str, frozenset[str]]
+
+
+def look_inside(owner: Conninfo, layout: Layout, apps: tuple[App, ...]) -> Inside:
+    """Read what a branch's database holds. Changes nothing."""
     with connect(owner) as conn:
         database = ddl.read_database(conn, **ddl.wanted_names(layout, apps))
         revisions = {app.schema: migrations.read_current(conn, app.schema) for app in apps}
@@ -71,7 +87,12 @@ def look_inside(
         if {"session", "verification", "account", "jwks"} <= tables:
             row = conn.execute(ddl.copied_sessions(layout.auth_schema)).fetchone()
             copied = row is not None and bool(row[0])
-    return database, revisions, copied
+        keys = {
+            app.name: frozenset(row[0] for row in conn.execute(ddl.read_context_keys(app)))
+            for app in apps
+            if app.context == "signed" and ddl.has_context_keys(database, app)
+        }
+    return Inside(database, revisions, copied, keys)
 
 
 def try_login(conninfo: Conninfo) -> bool:
@@ -94,6 +115,16 @@ def _set_passwords(conn: psycopg.Connection[Any], passwords: Mapping[str, str]) 
         conn.execute("SELECT pg_catalog.set_config('tenantry.password', %s, true)", [password])
         for statement in ddl.set_password(role):
             conn.execute(statement)
+
+
+def set_context_keys(owner: Conninfo, app: App, keys: Iterable[ContextKey]) -> None:
+    """Let exactly *keys* open *app*, in one transaction. They are parameters, and stand in no statement's text."""
+    remove, add = ddl.replace_context_keys(app)
+    wanted = {key.id: key.pads for key in keys}
+    with connect(owner) as conn, conn.transaction():
+        conn.execute(remove, [list(wanted)])
+        for key, pads in wanted.items():
+            conn.execute(add, [key, *pads, key])
 
 
 def end_copied_sessions(owner: Conninfo, schema: str) -> None:

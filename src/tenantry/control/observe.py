@@ -14,12 +14,15 @@ from tenantry.core.ids import BranchId, ProjectId
 from tenantry.neon.wire import EndpointCreate
 
 if TYPE_CHECKING:
+    from tenantry.control.databases import Inside
     from tenantry.control.wanted import Wanted, WantedBranch
+    from tenantry.core.layout import App
     from tenantry.neon.client import NeonClient
     from tenantry.neon.wire import Branch, Endpoint, Project
     from tenantry.secrets import Secrets
+    from tenantry.session.signing import ContextKey
 
-__all__ = ["find_project", "look_around", "observe", "owner_conninfo", "wake"]
+__all__ = ["context_keys", "find_project", "look_around", "observe", "owner_conninfo", "wake"]
 
 
 _MOVING = frozenset({"init", "resetting"})
@@ -107,6 +110,17 @@ async def _endpoints(client: NeonClient, project_id: str) -> dict[str, Endpoint]
     }
 
 
+def context_keys(
+    wanted: Wanted, secrets: Secrets, project: ProjectId, branch: BranchId, app: App
+) -> tuple[ContextKey, ...]:
+    """Return the keys that shall open *app* on *branch*, the one that the application signs with last."""
+    database = wanted.layout.project.database
+    return tuple(
+        secrets.context_key(project, branch, database=database, schema=app.schema, number=number)
+        for number in app.context_keys
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What every look at a branch needs: who asks, for what, and what the project has."""
@@ -132,12 +146,27 @@ class _Look:
             return state, None
         await _start(self.client, endpoint)
         owner = await owner_conninfo(self.client, self.wanted, branch.project_id, branch.id)
-        (database, revisions, copied), own = await asyncio.gather(
+        inside, own = await asyncio.gather(
             asyncio.to_thread(databases.look_inside, owner, self.wanted.layout, as_wanted.apps),
             self._own_passwords(branch, as_wanted, owner),
         )
-        inside = replace(state, own_passwords=own, copied_sessions=copied, database=database, revisions=revisions)
-        return inside, owner
+        seen = replace(
+            state,
+            own_passwords=own,
+            own_context_keys=self._own_context_keys(branch, as_wanted, inside),
+            copied_sessions=inside.copied_sessions,
+            database=inside.database,
+            revisions=inside.revisions,
+        )
+        return seen, owner
+
+    def _own_context_keys(self, branch: Branch, as_wanted: WantedBranch, inside: Inside) -> frozenset[str]:
+        place = ProjectId(branch.project_id), BranchId(branch.id)
+        keys = {
+            app.name: frozenset(key.id for key in context_keys(self.wanted, self.secrets, *place, app))
+            for app in as_wanted.apps
+        }
+        return frozenset(name for name, found in inside.context_keys.items() if found == keys[name])
 
     async def _own_passwords(self, branch: Branch, as_wanted: WantedBranch, owner: Conninfo) -> frozenset[str]:
         project, branch_id = ProjectId(branch.project_id), BranchId(branch.id)

@@ -21,6 +21,7 @@ from tenantry.control.steps import (
     PrepareDatabase,
     ResetOwnerPassword,
     SecureTables,
+    SetContextKeys,
     SetRolePasswords,
     Step,
 )
@@ -127,6 +128,9 @@ def _plan_branch(wanted: Wanted, branch: WantedBranch, draft: _Draft) -> None:
         draft.add(EndCopiedSessions(branch.name, wanted.layout.auth_schema))
     draft.add(*_prepare(wanted, branch, draft.state(branch)))
     for app in branch.apps:
+        # Before the tables: they ask for a token as soon as they are secured.
+        if app.context == "signed" and app.name not in draft.state(branch).own_context_keys:
+            draft.add(SetContextKeys(branch.name, app.name, app.schema, app.context_keys))
         draft.add(*_migrate(wanted, branch, app, draft.state(branch)))
         draft.add(*_secure(branch, app, draft.state(branch)))
 

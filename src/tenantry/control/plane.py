@@ -13,7 +13,7 @@ from tenantry.control.apply import Applied, Hands, carry_out
 from tenantry.control.branches import BranchNode, Reset, check_reset, grow_tree
 from tenantry.control.errors import NotAppliedError, UnknownEnvironmentError
 from tenantry.control.lock import hold_apply_lock
-from tenantry.control.observe import find_project, look_around, observe, owner_conninfo, wake
+from tenantry.control.observe import context_keys, find_project, look_around, observe, owner_conninfo, wake
 from tenantry.control.plan import Plan, make_plan
 from tenantry.control.wanted import Wanted
 from tenantry.core.errors import StepFailedError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tenantry.neon.client import NeonClient
     from tenantry.neon.wire import Branch
     from tenantry.secrets import Secrets
+    from tenantry.session.signing import ContextKey
 
 __all__ = ["ControlPlane", "RoleKind"]
 
@@ -115,6 +116,16 @@ class ControlPlane:
             return owner
         name = found_app.app_role if role == "app" else found_app.migrator_role
         return owner.as_role(name, self._secrets.password(place.project, BranchId(place.branch.id), name))
+
+    async def context_key(self, app: str, environment: str) -> ContextKey:
+        """The key with which an application signs its context there, the last of the layout's `context_keys`.
+
+        It is good once `apply` has let it open the app. Raises `NotAppliedError` where there is no branch yet.
+        """
+        found_app, found = self._environment(app, environment)
+        place = await self._place(found_app, found)
+        branch_id = BranchId(place.branch.id)
+        return context_keys(Wanted(self._layout), self._secrets, place.project, branch_id, found_app)[-1]
 
     async def _wanted(self) -> Wanted:
         apps = [(app.name, app.migrations) for app in self._layout.apps if app.migrations is not None]

@@ -19,6 +19,7 @@ __all__ = [
     "PrepareDatabase",
     "ResetOwnerPassword",
     "SecureTables",
+    "SetContextKeys",
     "SetRolePasswords",
     "Step",
 ]
@@ -174,6 +175,24 @@ class PrepareDatabase(Step):
         topics = [BASE, *(f"app:{app}" for app in self.apps), *(f"role:{role}" for role in self.new_roles)]
         prepared = replace(branch, own_passwords=branch.own_passwords | set(self.new_roles))
         return actual.with_branch(prepared.settle(*topics))
+
+
+@dataclass(frozen=True, slots=True)
+class SetContextKeys(Step):
+    """Let the keys that are derived for this branch sign the context of an app, and no others. Their numbers only."""
+
+    kind: ClassVar[str] = "set_context_keys"
+    app: str
+    schema: str
+    keys: tuple[int, ...]
+
+    def describe(self) -> str:  # noqa: D102 - as in Step
+        which = f"key {self.keys[0]}" if len(self.keys) == 1 else f"keys {' and '.join(map(str, self.keys))}"
+        return f"let {which} of {self.app} sign its context, and no other"
+
+    def after(self, actual: Actual) -> Actual:  # noqa: D102 - as in Step
+        branch = self._branch(actual)
+        return actual.with_branch(replace(branch, own_context_keys=branch.own_context_keys | {self.app}))
 
 
 @dataclass(frozen=True, slots=True)

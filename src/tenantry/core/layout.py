@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tenantry.core.names import TENANT_COLUMN, app_role, branch_name, migrator_role, owner_role
+from tenantry.core.names import TENANT_COLUMN, app_role, branch_name, guard_role, migrator_role, owner_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["App", "Environment", "Layout", "MigrationSource", "ProjectSpec", "TenantType"]
+__all__ = ["App", "ContextSource", "Environment", "Layout", "MigrationSource", "ProjectSpec", "TenantType"]
 
 TenantType = Literal["uuid", "text", "bigint"]
+
+ContextSource = Literal["setting", "signed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ class App:
     global_tables: frozenset[str] = frozenset()
     """Tables without a tenant column that the app may read and not write."""
 
+    context: ContextSource = "setting"
+    """What policies believe: the setting, which any SQL of the app role may change, or a token that the app signed."""
+
+    context_keys: tuple[int, ...] = (1,)
+    """The numbers of the keys whose tokens are good. The application signs with the last."""
+
     @property
     def app_role(self) -> str:
         """The role that the application logs in with."""
@@ -84,6 +92,11 @@ class App:
     def migrator_role(self) -> str:
         """The role that owns the app's objects."""
         return migrator_role(self.schema)
+
+    @property
+    def guard_role(self) -> str:
+        """The role without login, and the schema of the same name, that check a signed context."""
+        return guard_role(self.schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from tenantry.ddl.catalog import DatabaseState, read_database
 from tenantry.ddl.changes import Change, Finding, execute
 from tenantry.ddl.errors import RefusedTablesError
 from tenantry.ddl.extensions import extension_changes, extension_findings
+from tenantry.ddl.guard import guard_changes, guard_findings, has_context_keys, read_context_keys, replace_context_keys
 from tenantry.ddl.roles import role_changes, set_password
 from tenantry.ddl.schemas import database_changes, schema_changes, schema_findings
 from tenantry.ddl.tables import TableReview, review_tables
@@ -31,8 +32,11 @@ __all__ = [
     "end_copied_sessions",
     "execute",
     "findings",
+    "has_context_keys",
     "prepare_changes",
+    "read_context_keys",
     "read_database",
+    "replace_context_keys",
     "review_tables",
     "set_password",
     "wanted_names",
@@ -42,8 +46,11 @@ __all__ = [
 def wanted_names(layout: Layout, apps: tuple[App, ...]) -> dict[str, list[str]]:
     """The schemas and roles that `read_database` must look at for *apps*, as its keyword arguments."""
     return {
-        "schemas": [layout.auth_schema, *(app.schema for app in apps)],
-        "roles": [layout.auth_schema, *(role for app in apps for role in (app.app_role, app.migrator_role))],
+        "schemas": [layout.auth_schema, *(schema for app in apps for schema in (app.schema, app.guard_role))],
+        "roles": [
+            layout.auth_schema,
+            *(role for app in apps for role in (app.app_role, app.migrator_role, app.guard_role)),
+        ],
     }
 
 
@@ -62,6 +69,7 @@ def app_changes(state: DatabaseState, layout: Layout, app: App) -> tuple[Change,
         *role_changes(state, app),
         *schema_changes(state, app),
         *auth_grant_changes(state, layout.auth_schema, app.app_role),
+        *guard_changes(state, app),
     )
 
 
@@ -76,5 +84,6 @@ def findings(state: DatabaseState, layout: Layout, apps: tuple[App, ...]) -> tup
     found = [*extension_findings(state, layout.extensions)]
     for app in apps:
         found += schema_findings(state, app)
+        found += guard_findings(state, app)
         found += review_tables(state, app).findings
     return tuple(found)

@@ -137,7 +137,10 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function or procedure. `argument_types` is as SQL spells it; a `definer` runs with the rights of its owner."""
+    """A function or procedure. `argument_types` is as SQL spells it; a `definer` runs with the rights of its owner.
+
+    `settings` are those it runs with, as `name=value`; `volatility` is `pg_proc.provolatile`.
+    """
 
     schema: str
     name: str
@@ -146,6 +149,9 @@ class Function:
     definer: bool
     owner: str
     grants: frozenset[Grant] = frozenset()
+    source: str = ""
+    volatility: str = "v"
+    settings: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +231,11 @@ def _relation(row: dict[str, Any]) -> Relation:
     return Relation(**row | parts)
 
 
+def _function(row: dict[str, Any]) -> Function:
+    parts: dict[str, Any] = {"grants": _grants(row["grants"]), "settings": frozenset(row["settings"])}
+    return Function(**row | parts)
+
+
 def _database(document: dict[str, Any]) -> DatabaseState:
     return DatabaseState(
         name=document["database"]["name"],
@@ -239,5 +250,5 @@ def _database(document: dict[str, Any]) -> DatabaseState:
             DefaultPrivileges(**row | {"grants": _grants(row["grants"])}) for row in document["default_privileges"]
         ),
         relations=tuple(_relation(row) for row in document["relations"]),
-        functions=tuple(Function(**row | {"grants": _grants(row["grants"])}) for row in document["functions"]),
+        functions=tuple(_function(row) for row in document["functions"]),
     )

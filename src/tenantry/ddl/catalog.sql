@@ -132,7 +132,8 @@ SELECT pg_catalog.json_build_object(
     SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
         'schema', n.nspname, 'name', p.proname, 'kind', p.prokind,
         'argument_types', pg_catalog.oidvectortypes(p.proargtypes),
-        'definer', p.prosecdef, 'owner', pg_catalog.pg_get_userbyid(p.proowner),
+        'definer', p.prosecdef, 'source', p.prosrc, 'volatility', p.provolatile,
+        'settings', pg_catalog.to_json(coalesce(p.proconfig, '{}')), 'owner', pg_catalog.pg_get_userbyid(p.proowner),
         'grants', (
           SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
               'grantee', CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee) END,

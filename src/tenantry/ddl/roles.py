@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from tenantry.core.names import TENANT_SETTING, USER_SETTING
+from tenantry.core.names import TENANT_SETTING, TOKEN_SETTING, USER_SETTING
 from tenantry.ddl.changes import Change, identifier, once
 
 if TYPE_CHECKING:
@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from tenantry.ddl.catalog import DatabaseState, Role
     from tenantry.ddl.changes import Statement
 
-__all__ = ["PRESETS_OF_ANOTHERS_CONTEXT", "acting_as", "role_changes", "set_password"]
+__all__ = ["PRESETS_OF_ANOTHERS_CONTEXT", "acting_as", "plain_role", "role_changes", "set_password"]
 
 PRESETS_OF_ANOTHERS_CONTEXT = frozenset(
-    {TENANT_SETTING, USER_SETTING, "role", "row_security", "session_replication_role"}
+    {TENANT_SETTING, TOKEN_SETTING, USER_SETTING, "role", "row_security", "session_replication_role"}
 )
 """Settings that, preset for a role or a database, would give a session a tenant that nobody chose, or no wall."""
 
 _ATTRIBUTES: tuple[tuple[str, LiteralString, bool], ...] = (
-    ("login", "LOGIN", True),
     ("superuser", "NOSUPERUSER", False),
     ("bypass_rls", "NOBYPASSRLS", False),
     ("inherit", "NOINHERIT", False),
@@ -40,24 +39,35 @@ def role_changes(state: DatabaseState, app: App) -> tuple[Change, ...]:
     changes: list[Change] = []
     for name in (app.migrator_role, app.app_role):
         role = state.roles.get(name)
-        if role is None:
-            changes.append(_create(name))
-        else:
-            changes += _mend(role, state)
-    changes += _use_migrator(state, app.migrator_role)
+        changes += [_create(name)] if role is None else _mend(role, state)
+    changes += _use(state, app.migrator_role)
     return tuple(changes)
 
 
-def _create(name: str) -> Change:
-    attributes = sql.SQL(" ").join(sql.SQL(words) for _, words, _ in _ATTRIBUTES)
+def plain_role(state: DatabaseState, name: str, *, login: bool) -> tuple[Change, ...]:
+    """Return what makes a role that has nothing but its name, and one without *login* usable by the reader.
+
+    It loses what it should not have.
+    """
+    role = state.roles.get(name)
+    changes = [_create(name, login=login)] if role is None else _mend(role, state, login=login)
+    return (*changes, *([] if login else _use(state, name)))
+
+
+def _attributes(*, login: bool) -> tuple[tuple[str, LiteralString, bool], ...]:
+    return (("login", "LOGIN" if login else "NOLOGIN", login), *_ATTRIBUTES)
+
+
+def _create(name: str, *, login: bool = True) -> Change:
+    attributes = sql.SQL(" ").join(sql.SQL(words) for _, words, _ in _attributes(login=login))
     create = sql.SQL("CREATE ROLE {} {}").format(identifier(name), attributes)
     return Change(f"create role {name}", (once(create, "duplicate_object"),))
 
 
-def _mend(role: Role, state: DatabaseState) -> list[Change]:
+def _mend(role: Role, state: DatabaseState, *, login: bool = True) -> list[Change]:
     changes: list[Change] = []
     wrong: list[LiteralString] = [
-        words for attribute, words, wanted in _ATTRIBUTES if getattr(role, attribute) is not wanted
+        words for attribute, words, wanted in _attributes(login=login) if getattr(role, attribute) is not wanted
     ]
     if wrong:
         attributes = sql.SQL(" ").join(sql.SQL(words) for words in wrong)
@@ -77,12 +87,12 @@ def _mend(role: Role, state: DatabaseState) -> list[Change]:
     return changes
 
 
-def _use_migrator(state: DatabaseState, migrator: str) -> list[Change]:
+def _use(state: DatabaseState, name: str) -> list[Change]:
     # Since Postgres 16, who makes a role may administer it, but not act as it.
-    if migrator in state.usable_roles:
+    if name in state.usable_roles:
         return []
-    grant = sql.SQL("GRANT {} TO CURRENT_USER").format(identifier(migrator))
-    return [Change(f"let {state.reader} act as {migrator}", (grant,))]
+    grant = sql.SQL("GRANT {} TO CURRENT_USER").format(identifier(name))
+    return [Change(f"let {state.reader} act as {name}", (grant,))]
 
 
 def acting_as(state: DatabaseState, role: str, statement: Statement) -> tuple[Statement, ...]:

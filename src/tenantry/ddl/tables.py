@@ -159,10 +159,8 @@ def _relation_changes(relation: Relation, state: DatabaseState, app: App) -> lis
 
 def _column(table: sql.Identifier, column: Column, app: App) -> Iterable[tuple[str, Iterable[Statement]]]:
     name = identifier(column.name)
-    if column.default != deparsed_context(app.tenant_type):
-        default = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}").format(
-            table, name, tenant_context(app.tenant_type)
-        )
+    if column.default != deparsed_context(app):
+        default = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}").format(table, name, tenant_context(app))
         yield f"default of {column.name} from the context", (default,)
     if not column.not_null:
         yield f"{column.name} not null", (sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL").format(table, name),)
@@ -176,10 +174,10 @@ def _row_security(
         yield "row security on", (sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table),)
     if not relation.forced:
         yield "row security forced on its owner", (sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table),)
-    for policy in wanted_policies(app.tenant_type, column):
+    for policy in wanted_policies(app, column):
         if policy not in relation.policies:
             drop = sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(identifier(policy.name), table)
-            create = create_policy(policy, table=table, tenant_type=app.tenant_type, column=column.name)
+            create = create_policy(policy, app, table=table, column=column.name)
             yield f"policy {policy.name}", (drop, create)
 
 
@@ -222,7 +220,7 @@ def _relation_findings(relation: Relation, state: DatabaseState, app: App) -> li
     if _role_of(relation, app) != "tenant":
         return findings
     column = relation.column(app.tenant_column)
-    ours = set[str]() if column is None else {p.name for p in wanted_policies(app.tenant_type, column)}
+    ours = set[str]() if column is None else {p.name for p in wanted_policies(app, column)}
     findings += [
         Finding(
             f"{name} has the policy {policy.name}, which is not tenantry's",

@@ -93,6 +93,13 @@ def _schemas(layout: Layout) -> Iterator[Finding]:
             continue
         path = ("apps", app.name, "schema")
         folded = app.schema.casefold()
+        guarded = next((other for other in layout.apps if app.schema == other.guard_role), None)
+        if guarded is not None:
+            yield Finding(
+                path,
+                f"{quoted(app.schema)} is kept for what guards {dotted(('apps', guarded.name))}",
+                "give the app a schema of another name",
+            )
         # `neon_auth` is refused as a reserved name whether or not it is the schema of this layout.
         if folded == layout.auth_schema.casefold() != "neon_auth":
             yield Finding(path, f"{quoted(app.schema)} is the auth schema", "give the app a schema of its own")

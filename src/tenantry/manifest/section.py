@@ -91,6 +91,18 @@ class Section:
                 found[place] = value
         return found
 
+    def numbers(self, key: str, *, default: tuple[int, ...], example: str) -> tuple[int, ...]:
+        """The integers of an array, 1 and above, at least one and each once; *default* where they are not."""
+        values = cast("list[Any]", self._typed(key, list, [*default], [*default], example))
+        wrong = [place for place, value in enumerate(values) if type(value) is not int or value < 1]
+        for place in wrong:
+            self.find((key, place), f"{values[place]!r} is no number from 1", f"write it as `{key} = {example}`")
+        if not wrong and (not values or len(set(values)) < len(values)):
+            what = "names one twice" if values else "is empty"
+            self.find(key, what, f"write it as `{key} = {example}`")
+            return default
+        return default if wrong else tuple(values)
+
     def table(self, key: str, *, known: Sequence[str] | None, example: str) -> Section:
         """A table within this one; an empty one where there is none."""
         nothing: dict[str, Any] = {}

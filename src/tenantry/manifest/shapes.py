@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 from tenantry.core.errors import InvalidNameError
-from tenantry.core.layout import App, Environment, Layout, MigrationSource, ProjectSpec, TenantType
+from tenantry.core.layout import App, ContextSource, Environment, Layout, MigrationSource, ProjectSpec, TenantType
 from tenantry.core.names import (
     RESERVED_SCHEMAS,
     TENANT_COLUMN,
@@ -37,7 +37,16 @@ KEYS: dict[str, tuple[str, ...]] = {
     "branches": ("default",),
     "extensions": ("public",),
     "auth": ("schema",),
-    "apps.<name>": ("schema", "migrations", "tenant_type", "tenant_column", "global_tables", "environments"),
+    "apps.<name>": (
+        "schema",
+        "migrations",
+        "tenant_type",
+        "tenant_column",
+        "global_tables",
+        "context",
+        "context_keys",
+        "environments",
+    ),
     "apps.<name>.migrations": ("kind", "path"),
     "apps.<name>.environments.<name>": ("parent", "ephemeral"),
 }
@@ -45,6 +54,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(ProjectSpec)}
 _TENANT_TYPES = ("uuid", "text", "bigint")
+_CONTEXTS = ("setting", "signed")
 _POSTGRES = range(14, 19)
 _REGION = re.compile(r"(aws|azure|gcp)(-[a-z0-9]+)+")
 _EXTENSION = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}")
@@ -109,6 +119,8 @@ def _app(apps: Section, name: str, base: Path) -> App:
     global_tables = section.texts("global_tables", example='["countries"]')
     for place, table in global_tables.items():
         section.check(("global_tables", place), table, lambda value: check_identifier("table", value))
+    context = section.text("context", default="setting", example='"signed"')
+    is_context = section.choice("context", context, _CONTEXTS, what="source of the context")
     environments = section.table("environments", known=None, example='{ prod = { parent = "production" } }')
     return App(
         name=name,
@@ -118,6 +130,8 @@ def _app(apps: Section, name: str, base: Path) -> App:
         tenant_type=cast("TenantType", tenant_type) if is_type else "uuid",
         tenant_column=tenant_column or TENANT_COLUMN,
         global_tables=frozenset(global_tables.values()),
+        context=cast("ContextSource", context) if is_context else "setting",
+        context_keys=section.numbers("context_keys", default=(1,), example="[1, 2]"),
     )
 
 

@@ -7,13 +7,26 @@ from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
+from tenantry.core.names import TENANT_SETTING, TOKEN_SETTING
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tenantry.proof.report import Outcome
     from tenantry.proof.tables import AuthTable, TenantTable
 
-__all__ = ["Attack", "Row", "judge_answer", "judge_error", "on_auth", "on_role", "on_table", "specimen", "unscoped"]
+__all__ = [
+    "Attack",
+    "Row",
+    "forged",
+    "judge_answer",
+    "judge_error",
+    "on_auth",
+    "on_role",
+    "on_table",
+    "specimen",
+    "unscoped",
+]
 
 Row = dict[str, str | None]
 """A row as texts, which Postgres reads back in the type of each column."""
@@ -219,6 +232,30 @@ def _upsert(table: TenantTable, name: sql.Identifier, *, own: Row, others: Row) 
 def unscoped(table: TenantTable) -> Attack:
     """Read *table* with no tenant set."""
     return Attack("read unscoped", sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(table.schema, table.name)))
+
+
+def forged(table: TenantTable, *, tenant: str, against: str) -> Iterator[Attack]:
+    """Yield the attempts of *tenant* to be *against* where the context is signed. A plain setting would let it."""
+    theirs = sql.SQL("SELECT 1 FROM {} WHERE {} = %s LIMIT 1").format(
+        sql.Identifier(table.schema, table.name), sql.Identifier(table.tenant_column)
+    )
+    yield Attack(
+        "name them in the setting",
+        theirs,
+        (against,),
+        prologue=sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
+            sql.Literal(TENANT_SETTING), sql.Literal(against)
+        ),
+    )
+    yield Attack(
+        "forge a token",
+        theirs,
+        (against,),
+        prologue=sql.SQL(
+            "SELECT pg_catalog.set_config({token}, pg_catalog.replace("
+            "pg_catalog.current_setting({token}, true), {own}, {theirs}), true)"
+        ).format(token=sql.Literal(TOKEN_SETTING), own=sql.Literal(tenant), theirs=sql.Literal(against)),
+    )
 
 
 def on_role(role: str) -> Attack:

@@ -16,11 +16,12 @@ from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
 from tenantry.core.errors import NoTenantError, UsageError
-from tenantry.core.names import TENANT_COLUMN, TENANT_SETTING
+from tenantry.core.names import TENANT_COLUMN, TENANT_SETTING, TOKEN_SETTING
 from tenantry.core.tenant import Tenant, TenantId
 from tenantry.proof.attacks import (
     Attack,
     Row,
+    forged,
     judge_answer,
     judge_error,
     on_auth,
@@ -53,11 +54,13 @@ def prove(
     tenant_column: str = TENANT_COLUMN,
     auth_schema: str = "neon_auth",
     tables: Sequence[TenantTable] | None = None,
+    signed: bool = False,
 ) -> Report:
     """Try to reach, as each of *tenants*, what belongs to each other one, in every table of *schema* with a tenant.
 
     *engine* is the application's: protected, over psycopg, logged in with the app role. *tables* narrows the attacks
-    to some. Nothing that an attack changes stays. A tenant needs rows of its own to attack with and to be attacked;
+    to some. With *signed*, each also forges the other's context, which only a signed one withstands. Nothing that an
+    attack changes stays. A tenant needs rows of its own to attack with and to be attacked;
     where it has none the report says so, and `proved` is false.
 
     Raises `UsageError` if there are fewer than two tenants.
@@ -80,6 +83,12 @@ def prove(
                 own, others = specimens[table, tenant][1], specimens[table, against][1]
                 planned = on_table(table, tenant=str(tenant), against=str(against), own=own, others=others)
                 attempts += (crossing.scoped(attack, str(table)) for attack in planned)
+                if signed:
+                    forging = forged(table, tenant=str(tenant), against=str(against))
+                    nothing = f"{against} has no row here to reach"
+                    attempts += (
+                        crossing.scoped(attack if others else (attack.name, nothing), str(table)) for attack in forging
+                    )
                 attempts += crossing.without_scope(table, others)
             attempts.append(crossing.left_on_the_connection())
         crossing = _Crossing(conn, scopes[0], None)
@@ -96,6 +105,7 @@ def control(
     tenants: Sequence[Tenant | TenantId],
     tenant_column: str = TENANT_COLUMN,
     table: str | None = None,
+    signed: bool = False,
 ) -> Report:
     """Take row security off one table, attack it as `prove` does, and put it back. What leaks shows `prove` is real.
 
@@ -122,7 +132,9 @@ def control(
     _alter(migrator, sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(name))
     restore = sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(name)
     try:
-        return prove(engine, schema=schema, tenants=tenants, tenant_column=tenant_column, tables=[opened])
+        return prove(
+            engine, schema=schema, tenants=tenants, tenant_column=tenant_column, tables=[opened], signed=signed
+        )
     finally:
         try:
             _alter(migrator, restore)
@@ -189,8 +201,11 @@ class _Crossing:
             self.conn.commit()
         with unguarded(self.conn.connection.driver_connection):
             cursor = self.conn.connection.cursor()
-            cursor.execute(f"SELECT pg_catalog.current_setting('{TENANT_SETTING}', true)")
-            left = (cursor.fetchone() or [None])[0]
+            cursor.execute(
+                f"SELECT nullif(pg_catalog.current_setting('{TENANT_SETTING}', true), ''),"
+                f" nullif(pg_catalog.current_setting('{TOKEN_SETTING}', true), '')"
+            )
+            left = any(value is not None for value in cursor.fetchone() or ())
             self.conn.connection.rollback()
         said: tuple[Outcome, str] = ("leaked", "the tenant is still set") if left else ("refused", "nothing is set")
         return self._attempt("use the context left on the connection", "pooled connection", said)

@@ -1,4 +1,4 @@
-"""The master key, and the passwords that are derived from it."""
+"""The master key, and the passwords and context keys that are derived from it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from tenantry.core.errors import SettingError
+from tenantry.session.signing import ContextKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,16 @@ class Secrets:
         message = f"tenantry password 1\x00{project}\x00{branch}\x00{role}".encode()
         digest = hmac.new(self._master, message, hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+    def context_key(
+        self, project: ProjectId, branch: BranchId, *, database: str, schema: str, number: int
+    ) -> ContextKey:
+        """Return the key with which the app of *schema* signs its context on *branch*: the same every time.
+
+        *number* tells the keys of one app apart, of which two are good while one takes the place of the other.
+        """
+        message = f"tenantry context key 1\x00{project}\x00{branch}\x00{database}\x00{schema}\x00{number}".encode()
+        return ContextKey(f"{database}/{schema}", hmac.digest(self._master, message, "sha256"))
 
 
 def _make(path: Path) -> None:
