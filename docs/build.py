@@ -35,7 +35,7 @@ DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
 
 # The modules of `session` that an application imports by name; the rest is theirs.
-DRIVERS = ("psycopg", "sqlalchemy")
+DRIVERS = ("asyncpg", "psycopg", "sqlalchemy")
 
 # And the modules of other rooms that it imports.
 ROOMS = ("web", "web.asgi", "web.wsgi", "web.fastapi")

@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.plugins.tools",
     "tests.plugins.unsafe",
     "tests.plugins.web",
+    "tests.plugins.asyncpg_ways",
 ]

@@ -41,6 +41,7 @@ def lay(database):
         "DATABASE_URL": database.url(app, "psycopg"),
         "OWNER_URL": database.url(owner_role, "psycopg"),
         "ASYNC_DATABASE_URL": database.url(app, "asyncpg"),
+        "ASYNCPG_URL": database.url(app, "asyncpg").replace("+asyncpg", ""),
         "DSN": database.dsn(app),
         "Document": Document,
         "acme": uuid.uuid4(),

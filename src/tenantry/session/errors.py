@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutocommitError",
+    "CopyInError",
     "ForeignCursorError",
     "HeldCursorError",
     "JobPayloadError",
     "LibraryError",
+    "ListenerError",
     "TenantNotActiveError",
     "TenantTypeError",
     "TransactionControlError",
@@ -171,3 +173,27 @@ class ForeignCursorError(TenantContextError):
             "this cursor was not made by its connection, so nothing reads what it sends: call `conn.cursor()`, after "
             "`conn.cursor_factory = YourCursor` if it is of a class of yours"
         )
+
+
+class CopyInError(TenantContextError):
+    """Postgres has no `COPY ... FROM` for a table with row security. The transaction has failed."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__(
+            f"Postgres refused {statement!r}: it has no COPY FROM for a table with row security. Write the rows with "  # noqa: S608 - it is a message
+            "`await conn.executemany('INSERT INTO ... VALUES ($1, $2)', rows)`, or from arrays in one statement, "
+            "`INSERT INTO ... SELECT * FROM unnest($1::int[], $2::text[])`"
+        )
+        self.statement = statement
+
+
+class ListenerError(TenantContextError):
+    """A listener would outlive the tenant's use of its connection. Nothing was sent."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(
+            f"a tenant's connection cannot listen on {channel!r}: the channel is open to all tenants, and the listener "
+            "would stay when the connection serves another. Listen on a connection of its own, "
+            "`await asyncpg.connect(dsn)`, and enter the tenant's scope in the callback"
+        )
+        self.channel = channel
