@@ -20,15 +20,11 @@ from tenantry.session.errors import (
     UserChangedError,
 )
 from tenantry.session.psycopg import TenantConnection, unguarded
-from tests.plugins.connections import Face, OnEach, awaited, settings_left
+from tests.plugins.connections import Face, OnEach, awaited, fetched, settings_left
 from tests.plugins.shop import ACME, BOLT, Shop
 
 ALL = "SELECT tenant_id FROM shop.documents"
 ADD = "INSERT INTO shop.documents (title) VALUES (%s) RETURNING tenant_id"
-
-
-async def fetched(cursor: Any) -> list[Any]:
-    return await awaited(cursor.fetchall())
 
 
 async def copied(face: Face) -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors
 
 from tenantry import tenant_scope
-from tests.plugins.connections import Face, OnEach, settings_left
+from tests.plugins.connections import Face, OnEach, fetched, settings_left
 from tests.plugins.shop import ACME, BOLT, Shop
 
 ALL = "SELECT tenant_id FROM shop.documents"
@@ -61,6 +61,8 @@ def test_an_error_in_autocommit_needs_no_rollback(on_each: OnEach):
                 with pytest.raises(psycopg.Error):
                     await face.rows(bad)
                 assert face.state == ("IDLE", 0)
+                async with face.pipeline():
+                    assert await fetched(await face.cursor(ALL)) == [(ACME,)]
             with pytest.raises(errors.DivisionByZero):
                 await face.stream("SELECT 1/(g - 2) FROM generate_series(1, 3) g")
             assert face.state == ("IDLE", 0)

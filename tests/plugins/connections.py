@@ -20,6 +20,10 @@ async def awaited(value: Any) -> Any:
     return await value if asyncio.iscoroutine(value) else value
 
 
+async def fetched(cursor: Any) -> list[Any]:
+    return await awaited(cursor.fetchall())
+
+
 @dataclass
 class Face:
     """A connection of either kind, awaited where it must be."""

@@ -284,10 +284,10 @@ class GuardedCursor(_Cursor):
         pgconn.pipeline_sync()
         key = conn._prepared.maybe_add_to_cache(pgq, prep, name)
         results = yield from collect(pgconn)
+        if results[-1].status not in _GOOD:
+            yield from self._after_error(results, reading)
         if not conn._autocommit:
             state.in_transaction, state.left = True, reading.left
-        if results[-1].status not in _GOOD:
-            yield from self._after_error(results)
         if state.pooled is None:
             state.learn(conn, results[at - 1])
         mine = results[at : at + 1]
@@ -315,10 +315,14 @@ class GuardedCursor(_Cursor):
         pgconn.send_query_prepared(ours, state.values)
         return count
 
-    def _after_error(self, results: list[PGresult]) -> PQGen[None]:
+    def _after_error(self, results: list[PGresult], reading: Reading) -> PQGen[None]:
         """Raise the error among *results*. What is in autocommit is left in no transaction."""
         conn = self._conn
         state: State = conn.tenantry
+        if self._pgconn.transaction_status == _IDLE:
+            state.ended()
+        else:
+            state.in_transaction, state.left = True, reading.left
         state.names.clear()  # where the error came first, ours was not prepared
         if conn._autocommit:
             yield from conn.tenantry_undo()
@@ -349,11 +353,10 @@ class GuardedCursor(_Cursor):
             before = [context] if conn._autocommit and not after else [begin, context]
         # A line of its own: the text may end in a comment.
         results = yield from run_text(self._pgconn, b"; ".join([*before, pgq.query + b"\n", *after]))
-        if not conn._autocommit:
-            state.begun()
-            state.left = reading.left
         if results[-1].status not in _GOOD:
-            yield from self._after_error(results)
+            yield from self._after_error(results, reading)
+        if not conn._autocommit:
+            state.in_transaction, state.left = True, reading.left
         if before:
             state.learn(conn, results[len(before) - 1])
         mine = results[len(before) : len(results) - len(after)]
