@@ -10,23 +10,16 @@ import asyncpg
 import pytest
 
 from tenantry import NoTenantError, TenantChangedError, tenant_scope
-from tenantry.session.asyncpg import tenant_transaction
 from tenantry.session.errors import (
     CopyInError,
     ListenerError,
-    TransactionControlError,
-    TransactionOpenError,
     UserChangedError,
 )
-from tests.plugins.asyncpg_ways import GUARDED, Way
+from tests.plugins.asyncpg_ways import Way
 from tests.plugins.shop import ACME, BOLT, Shop
 
 ALL = "SELECT tenant_id FROM shop.documents"
 LEFT = "SELECT coalesce(current_setting('app.tenant_id', true), ''), coalesce(current_setting('app.user_id', true), '')"
-
-
-guarded = pytest.mark.parametrize("way", GUARDED, indirect=True)
-"""For what the documented API has no way to do."""
 
 
 async def copied(conn: Any, **options: Any) -> list[UUID]:
@@ -265,62 +258,6 @@ def test_results_and_their_status_are_asyncpgs_own(way: Way):
     assert way.run(work) == ["SELECT 2", "SELECT 3", 120, 1, "SELECT 1", 120, 120]
 
 
-def test_a_block_in_a_block_is_a_savepoint(way: Way, shop: Shop):
-    async def work(conn: Any) -> None:
-        with tenant_scope(ACME):
-            async with conn.transaction(isolation="repeatable_read"):
-                async with conn.transaction():
-                    await conn.execute("INSERT INTO shop.documents (title) VALUES ('kept')")
-                with suppress(asyncpg.DivisionByZeroError):
-                    async with conn.transaction():
-                        await conn.execute("INSERT INTO shop.documents (title) VALUES ('undone')")
-                        await conn.fetch("SELECT 1/0")
-                assert set(await values(conn.fetch(ALL))) == {ACME}
-                assert await conn.fetchval("SHOW transaction_isolation") == "repeatable read"
-
-    way.run(work)
-
-    assert [title for _, _, title in shop.rows() if title in {"kept", "undone"}] == ["kept"]
-
-
-def test_a_failed_transaction_stays_failed_until_it_is_rolled_back(way: Way, shop: Shop):
-    async def work(conn: Any) -> None:
-        with tenant_scope(ACME):
-            async with conn.transaction():
-                with suppress(asyncpg.PostgresError):
-                    await conn.fetch("SELEC 1")
-                with pytest.raises(asyncpg.InFailedSQLTransactionError):
-                    await conn.execute("INSERT INTO shop.documents (title) VALUES ('undone')")
-            assert await values(conn.fetch(ALL)) == [ACME]
-
-    way.run(work)
-
-    assert "undone" not in [title for _, _, title in shop.rows()]
-
-
-@guarded
-def test_a_transaction_by_text_carries_the_tenant_and_other_control_is_refused(way: Way):
-    async def work(conn: Any) -> None:
-        with tenant_scope(ACME):
-            for begin, end in (("BEGIN", "COMMIT"), ("start transaction read only;", "-- done\nabort")):
-                await conn.execute(begin)
-                assert conn.is_in_transaction()
-                assert await values(conn.fetch(ALL)) == [ACME]
-                await conn.execute(end)
-                assert not conn.is_in_transaction()
-            for text in ("SELECT 1; COMMIT; SELECT 1", "BEGIN; SELECT 1", "COMMIT AND CHAIN"):
-                with pytest.raises(TransactionControlError, match="transaction"):
-                    await conn.execute(text)
-            async with conn.transaction():
-                await conn.fetch("SELECT 1")
-                for text in ("COMMIT", "ROLLBACK", "COMMIT AND CHAIN"):
-                    with pytest.raises(TransactionControlError, match=text.split()[0]):
-                        await conn.fetch(text)
-                assert await values(conn.fetch(ALL)) == [ACME]
-
-    way.run(work)
-
-
 def test_rows_written_one_by_one_or_many_at_once_are_the_tenants(way: Way, shop: Shop):
     async def work(conn: Any) -> None:
         insert = "INSERT INTO shop.documents (title) VALUES ($1)"
@@ -370,32 +307,3 @@ def test_statements_that_were_deallocated_are_prepared_again(direct: Way):
             return await values(conn.fetch("SELECT tenant_id FROM shop.documents WHERE true"))
 
     assert direct.run(work) == [ACME]
-
-
-def test_a_plain_connection_carries_the_tenant_through_an_explicit_transaction(direct: Way):
-    async def work(conn: Any) -> list[Any]:
-        seen: list[Any] = []
-        for tenant in (ACME, BOLT):
-            with tenant_scope(tenant):
-                async with tenant_transaction(conn, readonly=True):
-                    seen.append(await values(conn.fetch(ALL)))
-            seen.append(await values(conn.fetch(ALL)))
-        with pytest.raises(NoTenantError):
-            async with tenant_transaction(conn):
-                pass
-        async with conn.transaction():
-            with tenant_scope(ACME), pytest.raises(TransactionOpenError):
-                async with tenant_transaction(conn):
-                    pass
-        return seen
-
-    assert direct.run(work, connection_class=asyncpg.Connection) == [[ACME], [], [BOLT], []]
-
-
-def test_a_guarded_connection_takes_an_explicit_transaction_as_well(way: Way):
-    async def work(conn: Any) -> list[Any]:
-        with tenant_scope(ACME):
-            async with tenant_transaction(conn), tenant_transaction(conn):
-                return await values(conn.fetch(ALL))
-
-    assert way.run(work) == [ACME]
