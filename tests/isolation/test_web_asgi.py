@@ -25,6 +25,11 @@ def title(tenant: Any) -> str:
     return f"of {tenant}"
 
 
+@pytest.fixture
+def site(web_site: Site) -> Site:
+    return web_site
+
+
 def test_each_request_reads_its_own_tenants_rows_however_many_run_at_once(site, loop):
     async def main():
         tenants = [ACME, BOLT] * 10

@@ -222,7 +222,7 @@ def loop() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture
-def site(shop: Shop, register: Register, loop: asyncio.Runner) -> Iterator[Site]:
+def web_site(shop: Shop, register: Register, loop: asyncio.Runner) -> Iterator[Site]:
     site = Site(shop, register)
     yield site
     loop.run(site.close())
