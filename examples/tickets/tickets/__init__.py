@@ -1,0 +1,1 @@
+"""One small application of tickets, in FastAPI and in Flask."""
