@@ -12,6 +12,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@scripts/venv $(VENV) dev
 	@touch $(VENV)/.run $@
 
+$(VENV)/.bench: pyproject.toml constraints.txt
+	@scripts/venv $(VENV) dev,bench
+	@touch $(VENV)/.run $(VENV)/.dev $@
+
 demo: $(VENV)/.run
 	$(BIN)/tenantry demo
 
@@ -24,7 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev
