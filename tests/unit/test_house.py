@@ -96,9 +96,9 @@ def names(requirements: list[str]) -> set[str]:
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 RUN_TIME = names(PROJECT["project"]["dependencies"]).union(
-    *(names(EXTRAS[extra]) for extra in EXTRAS if extra != "dev")
+    *(names(EXTRAS[extra]) for extra in EXTRAS if extra not in {"bench", "dev"})
 )
-ALL = RUN_TIME | names(EXTRAS["dev"]) | names(PROJECT["build-system"]["requires"])
+ALL = RUN_TIME | names(EXTRAS["bench"]) | names(EXTRAS["dev"]) | names(PROJECT["build-system"]["requires"])
 
 
 def imported() -> set[str]:
