@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 from sqlalchemy import Connection, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError
@@ -219,7 +220,7 @@ def turns(shop: Shop) -> Iterator[Turns]:
 
 
 def test_round_trips_of_psycopg(shop: Shop, turns: Turns):
-    dsn = psycopg.conninfo.make_conninfo(shop.database.dsn(shop.app), port=turns.port)
+    dsn = make_conninfo(shop.database.dsn(shop.app), port=turns.port)
     with closing(TenantConnection.connect(dsn, autocommit=True)) as conn, tenant_scope(ACME):
         for _ in range(8):
             assert turns.of(lambda: conn.execute(f"{ALL} WHERE title <> %s", ("x",)).fetchall()) == 1

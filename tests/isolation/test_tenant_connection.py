@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import AsyncClientCursor, AsyncRawCursor, ClientCursor, RawCursor, errors, rows, sql
+from psycopg import AsyncClientCursor, AsyncRawCursor, ClientCursor, RawCursor, errors, rows
 
 from tenantry import NoTenantError, TenantChangedError, tenant_scope
 from tenantry.session.errors import (
@@ -20,47 +20,10 @@ from tenantry.session.errors import (
     UserChangedError,
 )
 from tenantry.session.psycopg import TenantConnection, unguarded
-from tests.plugins.connections import Face, OnEach, awaited, fetched, settings_left
+from tests.plugins.connections import ALL, WAYS, Face, OnEach, awaited, fetched, settings_left
 from tests.plugins.shop import ACME, BOLT, Shop
 
-ALL = "SELECT tenant_id FROM shop.documents"
 ADD = "INSERT INTO shop.documents (title) VALUES (%s) RETURNING tenant_id"
-
-
-async def copied(face: Face) -> list[Any]:
-    return [(row,) for row in await face.copy_out("COPY (SELECT tenant_id FROM shop.documents) TO STDOUT")]
-
-
-async def server_side(face: Face) -> list[Any]:
-    async with face.transaction():
-        return await face.server_side(ALL)
-
-
-async def batch(face: Face) -> list[Any]:
-    return await face.many(f"{ALL} WHERE title <> %s", [("a",)], returning=True)
-
-
-async def pipelined(face: Face) -> list[Any]:
-    async with face.pipeline():
-        first, second = await face.cursor(ALL), await face.cursor(ALL)
-        found = [await fetched(first), await fetched(second)]
-    assert found[0] == found[1]
-    return found[0]
-
-
-WAYS = {
-    "one statement": lambda face: face.rows(ALL),
-    "parameters": lambda face: face.rows(f"{ALL} WHERE title <> %s", ("x",)),
-    "prepared": lambda face: face.rows(f"{ALL} WHERE title <> %s", ("x",), prepare=True),
-    "binary": lambda face: face.rows(f"{ALL} WHERE title <> %s", ("x",), binary=True),
-    "composed": lambda face: face.rows(sql.SQL("SELECT {} FROM shop.documents").format(sql.Identifier("tenant_id"))),
-    "bytes": lambda face: face.rows(ALL.encode()),
-    "stream": lambda face: face.stream(ALL),
-    "copy": copied,
-    "server-side cursor": server_side,
-    "batch": batch,
-    "pipeline": pipelined,
-}
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

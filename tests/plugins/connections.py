@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, Literal
 
 import pytest
+from psycopg import AsyncConnection, sql
 
 from tenantry.session.protection import DEFAULT, Protection
 from tenantry.session.psycopg import AsyncTenantConnection, TenantConnection, unguarded
@@ -32,7 +33,7 @@ class Face:
 
     @property
     def is_async(self) -> bool:
-        return isinstance(self.conn, AsyncTenantConnection)
+        return isinstance(self.conn, AsyncConnection)
 
     @property
     def state(self) -> tuple[str, int]:
@@ -137,6 +138,44 @@ async def settings_left(face: Face) -> Any:
     return found
 
 
+ALL = "SELECT tenant_id FROM shop.documents"
+
+
+async def copied(face: Face) -> list[Any]:
+    return [(row,) for row in await face.copy_out("COPY (SELECT tenant_id FROM shop.documents) TO STDOUT")]
+
+
+async def server_side(face: Face) -> list[Any]:
+    async with face.transaction():
+        return await face.server_side(ALL)
+
+
+async def batch(face: Face) -> list[Any]:
+    return await face.many(f"{ALL} WHERE title <> %s", [("a",)], returning=True)
+
+
+async def pipelined(face: Face) -> list[Any]:
+    async with face.pipeline():
+        first, second = await face.cursor(ALL), await face.cursor(ALL)
+        found = [await fetched(first), await fetched(second)]
+    assert found[0] == found[1]
+    return found[0]
+
+
+WAYS = {
+    "one statement": lambda face: face.rows(ALL),
+    "parameters": lambda face: face.rows(f"{ALL} WHERE title <> %s", ("x",)),
+    "prepared": lambda face: face.rows(f"{ALL} WHERE title <> %s", ("x",), prepare=True),
+    "binary": lambda face: face.rows(f"{ALL} WHERE title <> %s", ("x",), binary=True),
+    "composed": lambda face: face.rows(sql.SQL("SELECT {} FROM shop.documents").format(sql.Identifier("tenant_id"))),
+    "bytes": lambda face: face.rows(ALL.encode()),
+    "stream": lambda face: face.stream(ALL),
+    "copy": copied,
+    "server-side cursor": server_side,
+    "batch": batch,
+    "pipeline": pipelined,
+}
+
 Work = Callable[[Face], Coroutine[Any, Any, Any]]
 
 KINDS = tuple(product(("sync", "async"), (True, False), ("direct", "pooled")))
@@ -148,6 +187,7 @@ class OnEach:
 
     shop: Shop
     bouncer: Bouncer
+    classes: tuple[Any, Any] = (TenantConnection, AsyncTenantConnection)
 
     def __call__(
         self,
@@ -178,9 +218,9 @@ class OnEach:
 
     async def _run(self, work: Work, kind: str, dsn: str, protection: Protection, options: dict[str, Any]) -> Any:
         conn = (
-            TenantConnection.told(protection).connect(dsn, **options)
+            self.classes[0].told(protection).connect(dsn, **options)
             if kind == "sync"
-            else await AsyncTenantConnection.told(protection).connect(dsn, **options)
+            else await self.classes[1].told(protection).connect(dsn, **options)
         )
         try:
             return await work(Face(conn))

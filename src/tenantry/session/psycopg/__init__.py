@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tenantry.session.psycopg.connections import AsyncTenantConnection, TenantConnection, unguarded
+from tenantry.session.psycopg.chosen import AsyncTenantConnection, TenantConnection
+from tenantry.session.psycopg.state import unguarded
 from tenantry.session.psycopg.transactions import async_tenant_transaction, tenant_transaction
 
 __all__ = [

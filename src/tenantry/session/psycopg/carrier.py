@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tenantry.core.errors import UsageError
-from tenantry.session.psycopg.connections import AsyncTenantConnection, TenantConnection
+from tenantry.session.psycopg.chosen import AsyncTenantConnection, TenantConnection
 
 if TYPE_CHECKING:
     from tenantry.session.protection import Protection

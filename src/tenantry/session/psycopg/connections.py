@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Self
 
-__all__ = ["AsyncTenantConnection", "TenantConnection", "unguarded"]
+__all__ = ["AsyncTenantConnection", "TenantConnection"]
 
 
 def _alone(conn: Any) -> bool:
@@ -200,21 +200,3 @@ def _guarded_factory(factory: Any, shell: Any) -> Callable[..., Any]:
         return cursor
 
     return make
-
-
-@contextmanager
-def unguarded(conn: Any) -> Generator[None]:
-    """Let statements through without a tenant while *conn* is set up, e.g. in the `configure` of a psycopg pool.
-
-    They see no row that a policy keeps. What they leave on the connection stays there, such as a `SET` of the
-    application's own. Commit or roll back inside. A connection that is not guarded stays as it is.
-    """
-    state: State | None = getattr(conn, "tenantry", None)
-    if state is None:
-        yield
-        return
-    state.open_door = True
-    try:
-        yield
-    finally:
-        state.open_door = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,21 @@ from tenantry.session.leftovers import EVERYTHING, NOTHING, Left, Reading, clean
 from tenantry.session.statements import are_public, set_locally, set_locally_with_literals, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from tenantry.session.context import Context
     from tenantry.session.protection import Protection
     from tenantry.session.statements import Settings
 
-__all__ = ["State"]
+__all__ = ["WHO", "State", "unguarded"]
 
-_WHO = ", pg_catalog.pg_backend_pid()"
+WHO = ", pg_catalog.pg_backend_pid()"
+"""What asks in the same query who answers it."""
 
 
 @lru_cache
 def _encoded(query: str) -> tuple[bytes, bytes]:
-    return query.encode(), (query + _WHO).encode()
+    return query.encode(), (query + WHO).encode()
 
 
 class State:
@@ -88,7 +92,7 @@ class State:
         if not are_public(self._settings):
             return None
         text = set_locally_with_literals(self._settings)
-        return (text + _WHO if self.pooled is None else text).encode(conn.info.encoding)
+        return (text + WHO if self.pooled is None else text).encode(conn.info.encoding)
 
     def begun(self) -> None:
         """A transaction block is open, for the context that was entered."""
@@ -128,12 +132,33 @@ class State:
 
     def learn(self, conn: Any, result: Any) -> None:
         """See from the answer of the statement that sets the context whether a pooler is in between."""
-        if self.pooled is not None:
-            return
-        self.pooled = int(result.get_value(0, result.nfields - 1)) != conn.pgconn.backend_pid
+        if self.pooled is None:
+            self.take_pid(conn, int(result.get_value(0, result.nfields - 1)))
+
+    def take_pid(self, conn: Any, pid: int) -> None:
+        """Know by the *pid* of the backend that answered whether a pooler is in between, and prepare nothing there."""
+        self.pooled = pid != conn.info.backend_pid
         if self.pooled and not self._pooler_prepares(conn):
             conn.prepare_threshold = None
 
     def _pooler_prepares(self, conn: Any) -> bool:
         told = self.protection.pooler_prepares
         return conn.info.host.endswith(".neon.tech") if told is None else told
+
+
+@contextmanager
+def unguarded(conn: Any) -> Generator[None]:
+    """Let statements through without a tenant while *conn* is set up, e.g. in the `configure` of a psycopg pool.
+
+    They see no row that a policy keeps. What they leave on the connection stays there, such as a `SET` of the
+    application's own. Commit or roll back inside. A connection that is not guarded stays as it is.
+    """
+    state: State | None = getattr(conn, "tenantry", None)
+    if state is None:
+        yield
+        return
+    state.open_door = True
+    try:
+        yield
+    finally:
+        state.open_door = False
