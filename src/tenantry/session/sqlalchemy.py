@@ -58,12 +58,20 @@ class Carrier(Protocol):
         """Let nothing through *connection* from now on but the statements of a scope. False if it was not `opened`."""
         ...
 
+    def rest(self, connection: Any) -> bool:
+        """Let the pool's own questions through *connection* again. False if it is not fit for another tenant."""
+        ...
+
 
 def _carrier(driver: str) -> Carrier | None:
     """The carrier for SQLAlchemy's *driver*, or None where the context goes as a statement of its own."""
     match driver:
         case "psycopg":
             from tenantry.session.psycopg import carrier  # noqa: PLC0415 - a driver is imported by who uses it
+
+            return carrier
+        case "asyncpg":
+            from tenantry.session.asyncpg import carrier  # noqa: PLC0415 - as above
 
             return carrier
         case _:
@@ -92,6 +100,12 @@ class _Guard:
         assert self.carrier is not None
         if not self.carrier.arm(record.driver_connection):
             raise DisconnectionError("this connection was made before the engine was protected")
+
+    def checkin(self, dbapi_connection: object, record: ConnectionPoolEntry) -> None:  # noqa: ARG002 - as above
+        """Let the pool look after the connection, which is in nobody's hands."""
+        assert self.carrier is not None
+        if record.driver_connection is not None and not self.carrier.rest(record.driver_connection):
+            record.invalidate()
 
     def begin(self, conn: Connection, xid: object = None) -> None:  # noqa: ARG002 - of two-phase transactions
         """Note whose transaction begins. It never raises: SQLAlchemy would let the connection begin no other."""
@@ -196,7 +210,7 @@ def protect(
     protected too. Each transaction carries the tenant and user of the scope it began in. In every table that has
     *tenant_column*, inserts get the tenant where they name none. With a *key* the context is signed too, as an app
     needs whose layout says `context = "signed"`. *checkin* and *pooler_prepares* are those of `Protection`. Under
-    AUTOCOMMIT each statement carries the tenant, where the driver is psycopg; with others AUTOCOMMIT is refused.
+    AUTOCOMMIT each statement carries the tenant, where the driver is psycopg or asyncpg; with others it is refused.
 
     The first connection that the pool hands out is checked: `UnsafeRoleError` or `UnsafeServerError` say all that is
     wrong with its role, server or pooler, and nothing else is sent until a check has passed. *allow_unsafe* is the
@@ -237,5 +251,6 @@ def protect(
         event.listen(sync, "do_connect", guard.do_connect)
         event.listen(sync, "connect", guard.connect, insert=True)
         event.listen(sync, "checkout", guard.checkout)
+        event.listen(sync, "checkin", guard.checkin)
     orm.listen()
     return engine
