@@ -203,14 +203,16 @@ def protect(
     allow_unsafe: str | Mapping[str, str] | None = None,
     checkin: Literal["auto", "always"] = "auto",
     pooler_prepares: bool | None = None,
+    application_name: str | None = None,
 ) -> _Engine:
     """Let nothing through *engine* but the statements of a `tenant_scope`, and return it.
 
     Call it before the engine is used; again changes nothing. Engines made from it by `execution_options()` are
     protected too. Each transaction carries the tenant and user of the scope it began in. In every table that has
     *tenant_column*, inserts get the tenant where they name none. With a *key* the context is signed too, as an app
-    needs whose layout says `context = "signed"`. *checkin* and *pooler_prepares* are those of `Protection`. Under
-    AUTOCOMMIT each statement carries the tenant, where the driver is psycopg or asyncpg; with others it is refused.
+    needs whose layout says `context = "signed"`. *checkin*, *pooler_prepares* and *application_name* are those of
+    `Protection`. Under AUTOCOMMIT each statement carries the tenant, where the driver is psycopg or asyncpg; with
+    others it is refused.
 
     The first connection that the pool hands out is checked: `UnsafeRoleError` or `UnsafeServerError` say all that is
     wrong with its role, server or pooler, and nothing else is sent until a check has passed. *allow_unsafe* is the
@@ -226,6 +228,7 @@ def protect(
         allow_unsafe=allowance(allow_unsafe),
         checkin=checkin,
         pooler_prepares=pooler_prepares,
+        application_name=application_name,
     )
     if _protected.get(sync) == protection:
         return engine
