@@ -22,6 +22,8 @@ from tenantry.local.routes import absent
 from tenantry.local.routes.published import published, without_route
 from tenantry.session.judgement import CHECKS, POWERFUL_ROLES
 from tenantry.session.vulnerabilities import VULNERABILITIES, Vulnerability
+from tests.isolation.matrix.roster import NOT_YET, WAYS
+from tests.isolation.matrix.table import ATTACKS, ELSEWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +40,7 @@ REFERENCE = DOCS / "reference"
 DRIVERS = ("asyncpg", "psycopg", "sqlalchemy")
 
 # And the modules of other rooms that it imports.
-ROOMS = ("web", "web.asgi", "web.wsgi", "web.fastapi", "session.logs", "session.opentelemetry", "testing")
+ROOMS = ("web", "web.asgi", "web.wsgi", "web.fastapi")
 
 _WRITTEN_BY = "Written by `make docs` from the code; change it there.\n"
 
@@ -287,6 +289,40 @@ was let through. An empty reason and a code that no check has raise `UsageError`
 """
 
 
+def render_attacks() -> str:
+    """Give the page of the attacks on pools, sessions and contexts."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for attack in ATTACKS:
+        names = rows.setdefault((attack.hole, attack.tries, attack.guard.what), [])
+        names.append(f"{attack.name} ({attack.reason})" if attack.reason else attack.name)
+    tried = [f"| {hole} | {tries} | {'; '.join(names)} | {what} |" for (hole, tries, what), names in rows.items()]
+    elsewhere = [f"| {one.hole} | {one.tries} | {one.where} |" for one in ELSEWHERE]
+    gaps = [f"- {way}: {'; '.join(sorted(guard.what for guard in guards))}." for way, guards in NOT_YET.items()]
+    return f"""# Attacks
+
+{_WRITTEN_BY}
+What one tenant may try on another through a pool, a session or a scope. `tests/isolation/test_attacks.py` tries each of
+these, on a real Postgres, through each of {len(WAYS)} ways: {"; ".join(WAYS)}. Each goes directly and through PgBouncer
+in transaction mode, on one connection that both tenants use. An attack gets nothing; with its guard taken out it gets
+something, or the test would be blind; and the other tenant's row is there, and its owner sees it. In parentheses: why
+an attack is not tried on every way.
+
+| hole | what is tried | attacks | guard |
+|---|---|---|---|
+{chr(10).join(tried)}
+
+## Guards that a way has not yet
+
+{chr(10).join(gaps) or "None."}
+
+## Tried elsewhere, or not yet
+
+| hole | what it is | where |
+|---|---|---|
+{chr(10).join(elsewhere)}
+"""
+
+
 def render_decisions() -> str:
     """Give the list of decisions, oldest first, with each one's title."""
     head = "# Decisions\n\nWhat others would have decided differently, and why we did not. Written by `make docs`.\n"
@@ -302,6 +338,7 @@ def pages() -> dict[str, str]:
     return {
         "decisions/README.md": render_decisions(),
         "reference/api.md": render_api(),
+        "reference/attacks.md": render_attacks(),
         "reference/engine-api.md": render_engine_api(),
         "reference/errors.md": render_errors(),
         "reference/safety.md": render_safety(),

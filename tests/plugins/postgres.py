@@ -4,6 +4,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, LiteralString
@@ -136,9 +137,9 @@ def cluster(postgres: Cluster, new_cluster: Callable[[], Cluster]) -> Cluster:
     return mine
 
 
-@pytest.fixture
-def database(postgres: Cluster) -> Iterator[Database]:
-    """A fresh database, dropped afterwards with every role that was made meanwhile, whoever made it."""
+@contextmanager
+def fresh_database(postgres: Cluster) -> Iterator[Database]:
+    """A database, dropped afterwards with every role that was made meanwhile, whoever made it."""
     name = f"t_{secrets.token_hex(5)}"
     with postgres.connect() as connection:
         before = {name for (name,) in connection.execute(_ROLES)}
@@ -186,3 +187,10 @@ def execute(cluster: Cluster, *statements: str) -> None:
     with cluster.connect() as connection:
         for statement in statements:
             connection.execute(statement.encode())
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[Database]:
+    """A fresh database for one test."""
+    with fresh_database(postgres) as made:
+        yield made

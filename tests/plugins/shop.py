@@ -116,8 +116,8 @@ class Shop:
             ).fetchone()
 
 
-@pytest.fixture
-def shop(database: Database) -> Shop:
+def make_shop(database: Database) -> Shop:
+    """Make the shop in *database*, with its owner and the role that both tenants use."""
     owner = database.role("migrator", "NOSUPERUSER", "NOBYPASSRLS")
     app = database.role("app", "NOSUPERUSER", "NOBYPASSRLS", "NOINHERIT", "NOCREATEROLE")
     documents = {ACME: uuid4(), BOLT: uuid4()}
@@ -141,8 +141,12 @@ def shop(database: Database) -> Shop:
 
 def round_the_guard(conn: Connection) -> AbstractContextManager[None]:
     """Let what is sent on the driver's own connection pass, so that only the database is left to refuse it."""
-    raw: Any = conn.connection.driver_connection
-    return raw.unguarded() if hasattr(raw, "unguarded") else own_psycopg.unguarded(raw)
+    return own_psycopg.unguarded(conn.connection.driver_connection)
+
+
+@pytest.fixture
+def shop(database: Database) -> Shop:
+    return make_shop(database)
 
 
 class Driver:

@@ -12,7 +12,6 @@ from typing import Final
 from tenantry.core.errors import InvalidNameError
 
 __all__ = [
-    "APPLICATION_NAME",
     "CONTEXT_KEY_SETTING",
     "FLOOR_POLICY",
     "LOCAL_CLUSTER",
@@ -51,9 +50,6 @@ TOKEN_SETTING: Final = "app.tenant_token"  # noqa: S105 - its name, not its valu
 
 CONTEXT_KEY_SETTING: Final = "TENANTRY_CONTEXT_KEY"
 """The environment variable from which an application takes the key that it signs with."""
-
-APPLICATION_NAME: Final = "application_name"
-"""Postgres's own setting: what `pg_stat_activity` and `%a` in the server's log call a connection."""
 
 TENANT_COLUMN = "tenant_id"
 

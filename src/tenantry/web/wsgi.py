@@ -45,15 +45,7 @@ class TenantMiddleware:
         if not isinstance(verdict, Enter):
             return _Body(self.app, env, start_response, step=outside_scopes, end=lambda: None)
         steps = Steps(verdict.context)
-        entered, context = self.gate.entered, verdict.context
-        return _Body(
-            self.app,
-            _mounted(env, verdict.named.mount),
-            start_response,
-            step=steps.step,
-            end=steps.end,
-            first=None if entered is None else lambda: entered(context),
-        )
+        return _Body(self.app, _mounted(env, verdict.named.mount), start_response, step=steps.step, end=steps.end)
 
 
 class _Body:
@@ -67,14 +59,11 @@ class _Body:
         *,
         step: _Step,
         end: Callable[[], None],
-        first: Callable[[], object] | None = None,
     ) -> None:
         self._step = step
         self._end = end
         try:
             with step():
-                if first is not None:
-                    first()
                 self._response = app(env, start_response)
                 self._chunks: Iterator[bytes] = iter(self._response)
         except BaseException:

@@ -1,0 +1,36 @@
+"""The ways that attacks go, by name, each direct and through PgBouncer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.isolation.matrix.asyncpg_ways import AsyncpgWay
+from tests.isolation.matrix.guards import CLEANING, CONTROL, PREPARES
+from tests.isolation.matrix.psycopg_ways import AsyncPsycopgWay, PsycopgWay
+from tests.isolation.matrix.sqlalchemy_ways import OrmWay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.isolation.matrix.guards import Guard
+    from tests.isolation.matrix.ways import Way
+
+__all__ = ["NOT_YET", "WAYS"]
+
+WAYS: dict[str, Callable[..., Way]] = {
+    "Session over psycopg": partial(OrmWay, driver="psycopg", waits=False),
+    "Core over psycopg": partial(OrmWay, driver="psycopg", waits=False, core=True),
+    "AsyncSession over psycopg": partial(OrmWay, driver="psycopg", waits=True),
+    "AsyncSession over asyncpg": partial(OrmWay, driver="asyncpg", waits=True),
+    "psycopg": partial(PsycopgWay, autocommit=False),
+    "psycopg in autocommit": partial(PsycopgWay, autocommit=True),
+    "async psycopg": partial(AsyncPsycopgWay, autocommit=False),
+    "async psycopg in autocommit": partial(AsyncPsycopgWay, autocommit=True),
+    "asyncpg": AsyncpgWay,
+}
+
+NOT_YET: dict[str, frozenset[Guard]] = {"AsyncSession over asyncpg": frozenset({CLEANING, CONTROL, PREPARES})}
+"""Guards that a way has not yet: SQLAlchemy over asyncpg is told the tenant by a statement of its own, refuses
+AUTOCOMMIT, does not remove what is left on a connection, and leaves it to the application to turn prepared statements
+off. What they stop is not tried there."""
