@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, rows
 
 from tenantry import NoTenantError, TenantChangedError, tenant_scope
 from tenantry.session.errors import ForeignCursorError, HeldCursorError, TransactionControlError
@@ -114,6 +114,14 @@ def test_the_next_tenant_finds_nothing(on_plain: OnEach, ends: str):
     assert on_plain(work, kinds=("direct",)) == [[]] * 4
     if ends == "commit":
         assert on_plain(work, kinds=("pooled",), protection=Protection(checkin="always")) == [[]] * 4
+
+
+def test_rows_may_be_of_any_kind(on_plain: OnEach):
+    async def work(face: Face) -> Any:
+        with tenant_scope(ACME):
+            return await face.rows(ALL)
+
+    assert on_plain(work, row_factory=rows.dict_row) == [[{"tenant_id": ACME}]] * 8
 
 
 def test_through_a_pooler_nothing_is_prepared(on_plain: OnEach, shop: Shop):

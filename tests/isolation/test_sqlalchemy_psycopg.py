@@ -118,6 +118,16 @@ def test_an_engine_with_a_creator_of_its_own_is_told_what_to_make(shop: Shop):
     ours.dispose()
 
 
+def test_a_creators_connection_is_told_how_the_engine_is_protected(shop: Shop):
+    dsn = shop.database.dsn(shop.app)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: TenantConnection.connect(dsn))
+    with tenant_scope(ACME), protect(engine, checkin="always").connect() as conn:
+        own: Any = conn.connection.driver_connection
+
+        assert own.tenantry.always
+    engine.dispose()
+
+
 def test_a_listener_that_changes_how_to_connect_is_heard(shop: Shop):
     engine = create_engine(shop.database.url(shop.app, "psycopg"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenantry.session.psycopg.bulk import async_copy_rows, copy_rows
 from tenantry.session.psycopg.chosen import AsyncTenantConnection, TenantConnection
 from tenantry.session.psycopg.state import unguarded
 from tenantry.session.psycopg.transactions import async_tenant_transaction, tenant_transaction
@@ -9,7 +10,9 @@ from tenantry.session.psycopg.transactions import async_tenant_transaction, tena
 __all__ = [
     "AsyncTenantConnection",
     "TenantConnection",
+    "async_copy_rows",
     "async_tenant_transaction",
+    "copy_rows",
     "tenant_transaction",
     "unguarded",
 ]

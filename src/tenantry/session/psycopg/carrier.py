@@ -31,7 +31,7 @@ def opened(connection: Any, protection: Protection) -> None:
             f"this engine's own `creator` makes a {type(connection).__name__}, which carries no tenant: let it call "
             f"`{name}.connect(...)` of tenantry.session.psycopg"
         )
-    connection.tenantry.protection = protection
+    connection.tenantry.protect(protection)
     connection.tenantry.open_door = True
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor, Connection, Cursor, ServerCursor, errors, sql
 from psycopg.pq import TransactionStatus
-from psycopg.rows import Row
+from psycopg.rows import Row, tuple_row
 
 from tenantry.session.context import current_context
 from tenantry.session.errors import ForeignCursorError, HeldCursorError, TransactionOpenError
@@ -171,7 +171,7 @@ def _sending(conn: Any, query: Any) -> Generator[None]:
             yield
         return
     if needs == "context":
-        _enter(conn, Cursor(conn))
+        _enter(conn, Cursor(conn, row_factory=tuple_row))
     yield
 
 
@@ -183,7 +183,7 @@ async def _async_sending(conn: Any, query: Any) -> AsyncGenerator[None]:
             yield
         return
     if needs == "context":
-        await _async_enter(conn, AsyncCursor(conn))
+        await _async_enter(conn, AsyncCursor(conn, row_factory=tuple_row))
     yield
 
 
@@ -260,7 +260,7 @@ class PlainTenantConnection(_Plain, Connection[Row]):
         try:
             with super().transaction(savepoint_name, force_rollback) as transaction:
                 if begins:
-                    _enter(self, Cursor(self))
+                    _enter(self, Cursor(self, row_factory=tuple_row))
                 yield transaction
                 left = self.tenantry.what_to_clean()
                 for text in clean_before(left) if begins and not force_rollback else ():
@@ -321,7 +321,7 @@ class AsyncPlainTenantConnection(_Plain, AsyncConnection[Row]):
         try:
             async with super().transaction(savepoint_name, force_rollback) as transaction:
                 if begins:
-                    await _async_enter(self, AsyncCursor(self))
+                    await _async_enter(self, AsyncCursor(self, row_factory=tuple_row))
                 yield transaction
                 left = self.tenantry.what_to_clean()
                 for text in clean_before(left) if begins and not force_rollback else ():

@@ -231,7 +231,8 @@ class GuardedCursor(_Cursor):
                 yield from conn.tenantry_clean_pipeline()
             return
         self._anew(query)
-        self._query = pgq = super()._convert_query(query, params)
+        self._query = pgq = self._query_cls(self._tx)
+        pgq.convert(query, params)
         reading = _read(pgq.query, self._pgconn._encoding)
         if reading.plain and not self._as_text:
             yield from self._send_with_context(pgq, reading, prepare, binary)
@@ -263,7 +264,7 @@ class GuardedCursor(_Cursor):
             state.left = NOTHING
         fmt = self.format if binary is None else (_BINARY if binary else _TEXT)
         prep, name = self._get_prepared(pgq, prepare)
-        clean = state.clean_with(reading) if conn._autocommit else ()
+        clean = state.clean_with(reading) if conn._autocommit and (reading.left or state.always) else ()
         pgconn.enter_pipeline_mode()
         try:
             at = self._queue_context(begin=bool(clean))

@@ -39,6 +39,7 @@ class State:
         "_entered",
         "_made",
         "_settings",
+        "always",
         "batch",
         "began_for",
         "in_transaction",
@@ -53,7 +54,7 @@ class State:
     )
 
     def __init__(self, protection: Protection) -> None:
-        self.protection = protection
+        self.protect(protection)
         self.began_for: Context | None = None
         self.in_transaction = False  # in a block that we began; a pipeline does not say
         self.left = NOTHING
@@ -65,6 +66,11 @@ class State:
         self.values: list[bytes] = []
         self._settings: Settings = ()
         self._made = 0
+
+    def protect(self, protection: Protection) -> None:
+        """Take *protection* for the connection's own."""
+        self.protection = protection
+        self.always = protection.checkin == "always"
         self._entered: Context | None = None
 
     def enter(self, conn: Any) -> None:
@@ -122,11 +128,11 @@ class State:
 
     def what_to_clean(self) -> Left:
         """What the transaction that ends now may have left."""
-        return EVERYTHING if self.protection.checkin == "always" else self.left
+        return EVERYTHING if self.always else self.left
 
     def clean_with(self, reading: Reading) -> tuple[bytes, ...]:
         """What a statement in autocommit ends with: its clean-up and a COMMIT, or nothing."""
-        left = EVERYTHING if self.protection.checkin == "always" else reading.left
+        left = EVERYTHING if self.always else reading.left
         texts = clean_before(left)
         return (*(text.encode() for text in texts), b"COMMIT") if texts else ()
 

@@ -32,7 +32,8 @@ def collect(pgconn: PGconn) -> PQGen[list[PGresult]]:
 
     One result for each command that was queued, or fewer where the connection was lost after an error.
     """
-    yield from _flush(pgconn)
+    if pgconn.flush():
+        yield from _flush(pgconn)
     results: list[PGresult] = []
     get_result, is_busy = pgconn.get_result, pgconn.is_busy
     while True:
