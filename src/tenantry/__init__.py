@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenantry.core.tenant import Tenant
     from tenantry.session.context import argument, current_tenant, current_user, tenant_scope
     from tenantry.session.jobs import TenantState, job_payload, job_scope
+    from tenantry.session.operators import partner_scope, platform_scope
     from tenantry.session.scoped import in_scope
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "in_scope",
     "job_payload",
     "job_scope",
+    "partner_scope",
+    "platform_scope",
     "tenant_scope",
 ]
 
@@ -49,6 +52,8 @@ _HOMES = {
     "in_scope": "tenantry.session.scoped",
     "job_payload": "tenantry.session.jobs",
     "job_scope": "tenantry.session.jobs",
+    "partner_scope": "tenantry.session.operators",
+    "platform_scope": "tenantry.session.operators",
     "tenant_scope": "tenantry.session.context",
 }
 

@@ -63,6 +63,20 @@ BAD: dict[str, tuple[str, list[tuple[int, str]]]] = {
             (11, "apps.d.context_keys"),
         ],
     ),
+    "wrong operators": (
+        (
+            f"{HEAD}[apps.a.operators]\nplatform = 1\nwrite = 'x'\npartners = {{ table = 'A b', tenant = 'ctid' }}\n"
+            "[apps.b]\noperators = true"
+        ),
+        [
+            (4, "apps.a.operators.platform"),
+            (5, "apps.a.operators.write"),
+            (6, "apps.a.operators.partners.partner"),
+            (6, "apps.a.operators.partners.table"),
+            (6, "apps.a.operators.partners.tenant"),
+            (8, "apps.b.operators"),
+        ],
+    ),
     "a schema that guards another app": (f"{HEAD}[apps.a]\n[apps.b]\nschema = 'a_guard'", [(5, "apps.b.schema")]),
     "no tables": (
         "project = 1\nbranches = 1\nextensions = 1\nauth = 1\napps = 1\n",

@@ -25,6 +25,8 @@ class Role(StrEnum):
     app = "app"
     migrator = "migrator"
     owner = "owner"
+    partner = "partner"
+    platform = "platform"
 
 
 RoleName: TypeAlias = Annotated[

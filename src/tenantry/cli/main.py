@@ -13,7 +13,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from tenantry.cli import branches, connection, context_key, demo, engine, layout, neon, plan
+from tenantry.cli import audit_log, branches, connection, context_key, demo, engine, layout, neon, plan
 from tenantry.core.errors import TenantryError
 
 __all__ = ["app", "main"]
@@ -35,6 +35,7 @@ demo.register(app)
 branches.register(app)
 connection.register(app)
 context_key.register(app)
+audit_log.register(app)
 layout.register(app)
 neon.register(app)
 

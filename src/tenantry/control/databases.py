@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
+from psycopg.rows import dict_row
 
 from tenantry import ddl, migrations
 from tenantry.control.errors import DatabaseFailedError
@@ -25,6 +26,7 @@ __all__ = [
     "end_copied_sessions",
     "look_inside",
     "prepare",
+    "read_audit_log",
     "secure",
     "set_context_keys",
     "set_passwords",
@@ -125,6 +127,12 @@ def set_context_keys(owner: Conninfo, app: App, keys: Iterable[ContextKey]) -> N
         conn.execute(remove, [list(wanted)])
         for key, pads in wanted.items():
             conn.execute(add, [key, *pads, key])
+
+
+def read_audit_log(owner: Conninfo, app: App, limit: int) -> tuple[dict[str, Any], ...]:
+    """Read the latest uses of *app* by its operators, the newest first."""
+    with connect(owner) as conn, conn.cursor(row_factory=dict_row) as cursor:
+        return tuple(cursor.execute(ddl.read_audit_log(app, limit=limit)).fetchall())
 
 
 def end_copied_sessions(owner: Conninfo, schema: str) -> None:

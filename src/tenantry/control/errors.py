@@ -22,6 +22,7 @@ __all__ = [
     "ApplyRunningError",
     "DatabaseFailedError",
     "LayoutMismatchError",
+    "NoOperatorError",
     "NotAppliedError",
     "ResetRefusedError",
     "UnknownEnvironmentError",
@@ -72,6 +73,18 @@ class DatabaseFailedError(TenantryError):
         super().__init__(reason)
         self.reason = reason
         self.sqlstate = sqlstate
+
+
+class NoOperatorError(UsageError):
+    """The layout gives an app no such operator."""
+
+    def __init__(self, app: str, kind: str) -> None:
+        key = "partners" if kind == "partner" else "platform"
+        super().__init__(
+            f"app {app} has no {kind} in the layout: write `{key}` under [apps.{app}.operators] and apply it"
+        )
+        self.app = app
+        self.kind = kind
 
 
 class UnknownEnvironmentError(UsageError):

@@ -6,12 +6,13 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from tenantry.control import databases
 from tenantry.control.actual import Actual
 from tenantry.control.apply import Applied, Hands, carry_out
 from tenantry.control.branches import BranchNode, Reset, check_reset, grow_tree
-from tenantry.control.errors import NotAppliedError, UnknownEnvironmentError
+from tenantry.control.errors import NoOperatorError, NotAppliedError, UnknownEnvironmentError
 from tenantry.control.lock import hold_apply_lock
 from tenantry.control.observe import context_keys, find_project, look_around, observe, owner_conninfo, wake
 from tenantry.control.plan import Plan, make_plan
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlPlane", "RoleKind"]
 
-RoleKind = Literal["app", "migrator", "owner"]
+RoleKind = Literal["app", "migrator", "owner", "partner", "platform"]
 
 _ROUNDS = 3
 
@@ -114,8 +115,16 @@ class ControlPlane:
         owner = await owner_conninfo(self._client, wanted, place.project, place.branch.id)
         if role == "owner":
             return owner
-        name = found_app.app_role if role == "app" else found_app.migrator_role
+        name = role_of(found_app, role)
         return owner.as_role(name, self._secrets.password(place.project, BranchId(place.branch.id), name))
+
+    async def audit_log(self, app: str, environment: str, *, limit: int) -> tuple[dict[str, Any], ...]:
+        """The latest *limit* uses of an environment by its operators, read as the owner: the newest first."""
+        found_app, _ = self._environment(app, environment)
+        if not found_app.operator_roles:
+            raise NoOperatorError(app, "operators")
+        owner = await self.connection(app, environment, "owner")
+        return await asyncio.to_thread(databases.read_audit_log, owner, found_app, limit)
 
     async def context_key(self, app: str, environment: str) -> ContextKey:
         """The key with which an application signs its context there, the last of the layout's `context_keys`.
@@ -198,6 +207,17 @@ class ControlPlane:
                 return found_app, found
         known = [f"{each.app} {each.name}" for _, each in self._layout.environments()]
         raise UnknownEnvironmentError(app, environment, known=known)
+
+
+def role_of(app: App, kind: RoleKind) -> str:
+    """The role of *app* that logs in as *kind*. Raises `NoOperatorError` where the layout has no such operator."""
+    roles = {"app": app.app_role, "migrator": app.migrator_role}
+    if kind in roles:
+        return roles[kind]
+    role = app.partner_role if kind == "partner" else app.platform_role
+    if role not in app.operator_roles:
+        raise NoOperatorError(app.name, kind)
+    return role
 
 
 def _silent(done: int, total: int, label: str, /) -> None:

@@ -27,7 +27,7 @@ class WantedBranch:
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles that log in on this branch with a password of its own."""
-        return tuple(role for app in self.apps for role in (app.migrator_role, app.app_role))
+        return tuple(role for app in self.apps for role in (app.migrator_role, app.app_role, *app.operator_roles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tenantry.core.names import TENANT_COLUMN, app_role, branch_name, guard_role, migrator_role, owner_role
+from tenantry.core.names import (
+    TENANT_COLUMN,
+    app_role,
+    branch_name,
+    guard_role,
+    migrator_role,
+    owner_role,
+    partner_role,
+    platform_role,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["App", "ContextSource", "Environment", "Layout", "MigrationSource", "ProjectSpec", "TenantType"]
+__all__ = [
+    "App",
+    "ContextSource",
+    "Environment",
+    "Layout",
+    "MigrationSource",
+    "Operators",
+    "PartnerTable",
+    "ProjectSpec",
+    "TenantType",
+]
 
 TenantType = Literal["uuid", "text", "bigint"]
 
@@ -65,6 +84,24 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class PartnerTable:
+    """Which tenants a partner has: a table of the app's schema, and its columns with the tenant and the partner."""
+
+    table: str
+    tenant: str
+    partner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """Who works across tenants: partners, the platform. They read, and *write* only if it says so."""
+
+    partners: PartnerTable | None = None
+    platform: bool = False
+    write: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """An application: one schema, its migrations, and its environments, parents before children."""
 
@@ -82,6 +119,25 @@ class App:
 
     context_keys: tuple[int, ...] = (1,)
     """The numbers of the keys whose tokens are good. The application signs with the last."""
+
+    operators: Operators = Operators()
+    """Who works across tenants, each logged in as a role of its own."""
+
+    @property
+    def partner_role(self) -> str:
+        """The role that a partner's people log in with, if the app has partners."""
+        return partner_role(self.schema)
+
+    @property
+    def platform_role(self) -> str:
+        """The role that the platform's people log in with, if the app has such a role."""
+        return platform_role(self.schema)
+
+    @property
+    def operator_roles(self) -> tuple[str, ...]:
+        """The roles that work across tenants."""
+        partner = (self.partner_role,) if self.operators.partners else ()
+        return (*partner, self.platform_role) if self.operators.platform else partner
 
     @property
     def app_role(self) -> str:

@@ -12,11 +12,20 @@ from typing import Final
 from tenantry.core.errors import InvalidNameError
 
 __all__ = [
+    "APPLICATION_NAME",
+    "AUDIT_COLUMNS",
+    "AUDIT_SETTING",
+    "AUDIT_TABLE",
     "CONTEXT_KEY_SETTING",
     "FLOOR_POLICY",
     "LOCAL_CLUSTER",
+    "LOOKUP_POLICY",
     "MAX_IDENTIFIER_BYTES",
+    "PARTNER_FLOOR_POLICY",
+    "PARTNER_POLICY",
+    "PLATFORM_POLICY",
     "RESERVED_SCHEMAS",
+    "ROLES_POLICY",
     "TENANT_COLUMN",
     "TENANT_POLICY",
     "TENANT_SETTING",
@@ -37,6 +46,8 @@ __all__ = [
     "migrator_role",
     "owner_role",
     "parse_branch_name",
+    "partner_role",
+    "platform_role",
 ]
 
 TENANT_SETTING: Final = "app.tenant_id"
@@ -51,6 +62,19 @@ TOKEN_SETTING: Final = "app.tenant_token"  # noqa: S105 - its name, not its valu
 CONTEXT_KEY_SETTING: Final = "TENANTRY_CONTEXT_KEY"
 """The environment variable from which an application takes the key that it signs with."""
 
+
+APPLICATION_NAME: Final = "application_name"
+"""Postgres's own setting: what `pg_stat_activity` and `%a` in the server's log call a connection."""
+
+AUDIT_SETTING: Final = "app.audit_id"
+"""The row of the audit log for whose sake an operator's transaction sees anything."""
+
+AUDIT_TABLE: Final = "audit_log"
+"""Stands in the guard's schema: a row for each use of an app by an operator."""
+
+AUDIT_COLUMNS: Final = ("id", "scope", "subject", "acting_user", "action", "reason")
+"""What an operator writes of a row. When, and as which login, the server does."""
+
 TENANT_COLUMN = "tenant_id"
 
 TENANT_POLICY = "tenantry_tenant"
@@ -61,6 +85,21 @@ FLOOR_POLICY = "tenantry_floor"
 
 LOCAL_CLUSTER: Final = "tenantry local engine"
 """The `cluster_name` of the servers that the local engine starts. Only who starts a server can set it."""
+
+PARTNER_POLICY = "tenantry_partner"
+"""Where an app has partners: what opens a table to the tenants of one."""
+
+PARTNER_FLOOR_POLICY = "tenantry_partner_floor"
+"""The restrictive policy beside it."""
+
+PLATFORM_POLICY = "tenantry_platform"
+"""Where an app has a platform role: what opens a table to it, while a use is in the audit log."""
+
+ROLES_POLICY = "tenantry_roles"
+"""Where an app has operators, each role has its own floor. This one holds every role that has none."""
+
+LOOKUP_POLICY = "tenantry_lookup"
+"""Lets the guard read which tenants a partner has."""
 
 VERSION_TABLE = "alembic_version"
 """Stands in each app's schema and names the revision it is at. The app role has no grant on it."""
@@ -210,6 +249,16 @@ def migrator_role(schema: str) -> str:
 def guard_role(schema: str) -> str:
     """The role without login that owns what checks a signed context, and the name of the schema where that stands."""
     return f"{schema}_guard"
+
+
+def partner_role(schema: str) -> str:
+    """The role that a partner's own people log in with."""
+    return f"{schema}_partner"
+
+
+def platform_role(schema: str) -> str:
+    """The role that the platform's own people log in with."""
+    return f"{schema}_platform"
 
 
 def owner_role(database: str) -> str:

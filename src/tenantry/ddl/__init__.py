@@ -13,6 +13,7 @@ from tenantry.ddl.changes import Change, Finding, execute
 from tenantry.ddl.errors import RefusedTablesError
 from tenantry.ddl.extensions import extension_changes, extension_findings
 from tenantry.ddl.guard import guard_changes, guard_findings, has_context_keys, read_context_keys, replace_context_keys
+from tenantry.ddl.operators import read_audit_log
 from tenantry.ddl.roles import role_changes, set_password
 from tenantry.ddl.schemas import database_changes, schema_changes, schema_findings
 from tenantry.ddl.tables import TableReview, review_tables
@@ -34,6 +35,7 @@ __all__ = [
     "findings",
     "has_context_keys",
     "prepare_changes",
+    "read_audit_log",
     "read_context_keys",
     "read_database",
     "replace_context_keys",
@@ -50,6 +52,7 @@ def wanted_names(layout: Layout, apps: tuple[App, ...]) -> dict[str, list[str]]:
         "roles": [
             layout.auth_schema,
             *(role for app in apps for role in (app.app_role, app.migrator_role, app.guard_role)),
+            *(role for app in apps for role in (app.partner_role, app.platform_role)),
         ],
     }
 

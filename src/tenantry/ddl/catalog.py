@@ -91,12 +91,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A row security policy. `command` is `*`, `r`, `a`, `w` or `d`; expressions are deparsed."""
+    """A row security policy. `command` is `*`, `r`, `a`, `w` or `d`; expressions are deparsed. Roles by their names."""
 
     name: str
     permissive: bool
     command: str
-    to_public: bool
+    roles: frozenset[str]
     using: str | None
     check: str | None
 
@@ -225,7 +225,7 @@ def _relation(row: dict[str, Any]) -> Relation:
         "columns": tuple(Column(**column) for column in row["columns"]),
         "leading_index_columns": frozenset(row["leading_index_columns"]),
         "foreign_keys": tuple(ForeignKey(**key) for key in keys),
-        "policies": tuple(Policy(**policy) for policy in row["policies"]),
+        "policies": tuple(Policy(**policy | {"roles": frozenset(policy["roles"])}) for policy in row["policies"]),
         "grants": _grants(row["grants"]) | column_grants,
     }
     return Relation(**row | parts)

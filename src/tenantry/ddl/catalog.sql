@@ -103,7 +103,9 @@ SELECT pg_catalog.json_build_object(
         'policies', (
           SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
               'name', p.polname, 'permissive', p.polpermissive, 'command', p.polcmd,
-              'to_public', 0::pg_catalog.oid = ANY (p.polroles),
+              'roles', (
+                SELECT pg_catalog.json_agg(CASE WHEN r.id = 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(r.id) END)
+                FROM pg_catalog.unnest(p.polroles) AS r (id)),
               'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid),
               'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) ORDER BY p.polname), '[]')
           FROM pg_catalog.pg_policy AS p

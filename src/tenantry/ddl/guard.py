@@ -14,6 +14,7 @@ from psycopg import sql
 from tenantry.core.names import TOKEN_SETTING
 from tenantry.ddl.catalog import Grant
 from tenantry.ddl.changes import Change, Finding, identifier
+from tenantry.ddl.operators import SEARCH_PATH, operator_changes, operator_findings
 from tenantry.ddl.roles import acting_as, plain_role
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = [
 
 KEY_TABLE = "context_key"
 
-_SEARCH_PATH = "search_path=pg_catalog, pg_temp"
 _BODY = cast("LiteralString", files("tenantry.ddl").joinpath("guard_tenant.sql").read_text(encoding="utf-8"))
 
 
@@ -45,24 +45,28 @@ def context_function(app: App) -> str:
 
 
 def guard_changes(state: DatabaseState, app: App) -> tuple[Change, ...]:
-    """Return what makes the guard of *app*, without keys, and closes it to whoever was let in. None unless signed."""
-    if app.context != "signed":
-        return ()
+    """Return what makes the guard of *app*, without keys, and closes it to whoever was let in.
+
+    An app has one if its context is signed, or if it has operators.
+    """
+    signed = app.context == "signed"
+    base = (*plain_role(state, app.guard_role, login=False), *_schema(state, app))
     return (
-        *plain_role(state, app.guard_role, login=False),
-        *_schema(state, app),
-        *_key_table(state, app),
-        *_function(state, app),
+        *(base if signed or app.operator_roles else ()),
+        *((*_key_table(state, app), *_function(state, app)) if signed else ()),
+        *operator_changes(state, app),
     )
 
 
 def guard_findings(state: DatabaseState, app: App) -> tuple[Finding, ...]:
-    """Return what was left when an app went back from a signed context."""
-    if app.context == "signed" or app.guard_role not in state.schemas:
-        return ()
+    """Return what is left of a guard or an operator that the layout has no more."""
+    found = tuple(operator_findings(state, app))
+    if app.context == "signed" or app.operator_roles or app.guard_role not in state.schemas:
+        return found
     return (
+        *found,
         Finding(
-            f"schema {app.guard_role} holds the keys of a context that is not signed any more",
+            f"schema {app.guard_role} guards nothing any more, and holds keys or an audit log",
             f"run DROP SCHEMA {app.guard_role} CASCADE and DROP ROLE {app.guard_role}",
         ),
     )
@@ -78,7 +82,8 @@ def _schema(state: DatabaseState, app: App) -> Iterable[Change]:
     if found.owner != owner:
         alter = sql.SQL("ALTER SCHEMA {} OWNER TO {}").format(name, name)
         yield Change(f"give schema {owner} from {found.owner} to {owner}", acting_as(state, found.owner, alter))
-    yield from _closed(sql.SQL("SCHEMA {}").format(name), f"schema {owner}", found.grants, app)
+    others = frozenset(each for each in found.grants if each.grantee not in {app.partner_role, app.platform_role})
+    yield from _closed(sql.SQL("SCHEMA {}").format(name), f"schema {owner}", others, app)
 
 
 def _key_table(state: DatabaseState, app: App) -> Iterable[Change]:
@@ -124,7 +129,7 @@ def _is_as_wanted(found: Function, app: App) -> bool:
     return (found.definer, found.volatility, found.settings, found.source) == (
         True,
         "s",
-        frozenset({_SEARCH_PATH}),
+        frozenset({SEARCH_PATH}),
         _body(app),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from tenantry.core.names import TENANT_SETTING, TOKEN_SETTING, USER_SETTING
+from tenantry.core.names import AUDIT_SETTING, TENANT_SETTING, TOKEN_SETTING, USER_SETTING
 from tenantry.ddl.changes import Change, identifier, once
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS_OF_ANOTHERS_CONTEXT", "acting_as", "plain_role", "role_changes", "set_password"]
 
 PRESETS_OF_ANOTHERS_CONTEXT = frozenset(
-    {TENANT_SETTING, TOKEN_SETTING, USER_SETTING, "role", "row_security", "session_replication_role"}
+    {TENANT_SETTING, TOKEN_SETTING, USER_SETTING, AUDIT_SETTING, "role", "row_security", "session_replication_role"}
 )
 """Settings that, preset for a role or a database, would give a session a tenant that nobody chose, or no wall."""
 
@@ -37,7 +37,7 @@ def role_changes(state: DatabaseState, app: App) -> tuple[Change, ...]:
     Both are made by SQL: a role that Neon's API makes has BYPASSRLS, and no row security binds it.
     """
     changes: list[Change] = []
-    for name in (app.migrator_role, app.app_role):
+    for name in (app.migrator_role, app.app_role, *app.operator_roles):
         role = state.roles.get(name)
         changes += [_create(name)] if role is None else _mend(role, state)
     changes += _use(state, app.migrator_role)

@@ -60,7 +60,7 @@ def schema_changes(state: DatabaseState, app: App) -> tuple[Change, ...]:
                 acting_as(state, found.owner, alter),
             )
         )
-    for name in (app.migrator_role, app.app_role):
+    for name in (app.migrator_role, app.app_role, *app.operator_roles):
         changes += _connect(state, name)
     given = frozenset[Grant]() if found is None else found.grants
     wanted = Grant(app.app_role, "USAGE")
@@ -81,7 +81,12 @@ def schema_changes(state: DatabaseState, app: App) -> tuple[Change, ...]:
 def schema_findings(state: DatabaseState, app: App) -> tuple[Finding, ...]:
     """Return who else was let into the schema of *app*."""
     found = state.schemas.get(app.schema)
-    others = set[str]() if found is None else {grant.grantee for grant in found.grants} - {app.app_role, PUBLIC}
+    others = (
+        set[str]()
+        if found is None
+        else {grant.grantee for grant in found.grants}
+        - {app.app_role, PUBLIC, app.partner_role, app.platform_role, app.guard_role}
+    )
     return tuple(
         Finding(
             f"{other} has rights on schema {app.schema}",

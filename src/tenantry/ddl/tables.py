@@ -11,7 +11,14 @@ from psycopg import sql
 from tenantry.core.names import MAX_IDENTIFIER_BYTES, VERSION_TABLE
 from tenantry.ddl.catalog import PUBLIC, Grant
 from tenantry.ddl.changes import Change, Finding, identifier
-from tenantry.ddl.policies import COLUMN_TYPES, create_policy, deparsed_context, tenant_context, wanted_policies
+from tenantry.ddl.policies import (
+    COLUMN_TYPES,
+    OUR_POLICIES,
+    create_policy,
+    deparsed_context,
+    tenant_context,
+    wanted_policies,
+)
 from tenantry.ddl.roles import acting_as
 
 if TYPE_CHECKING:
@@ -149,7 +156,11 @@ def _relation_changes(relation: Relation, state: DatabaseState, app: App) -> lis
         done += _column(table, column, app)
         done += _row_security(relation, table, column, app)
         done += _index(relation, table, app)
-    done += _grants(relation, app, _PRIVILEGES[role])
+    done += _grants(relation, app.app_role, _PRIVILEGES[role], grantees=(PUBLIC, app.app_role))
+    for operator in (app.partner_role, app.platform_role):
+        wanted = _operator_privileges(role, app) if operator in app.operator_roles else ()
+        done += _grants(relation, operator, wanted, grantees=(operator,))
+    done += _lookup(relation, app)
     if not done:
         return []
     text = f"{'wall in' if role == 'tenant' else 'mend'} {relation.schema}.{relation.name}: "
@@ -174,11 +185,16 @@ def _row_security(
         yield "row security on", (sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table),)
     if not relation.forced:
         yield "row security forced on its owner", (sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table),)
-    for policy in wanted_policies(app, column):
-        if policy not in relation.policies:
-            drop = sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(identifier(policy.name), table)
-            create = create_policy(policy, app, table=table, column=column.name)
-            yield f"policy {policy.name}", (drop, create)
+    every = wanted_policies(app, relation.name, column)
+    for wanted in every:
+        if wanted.policy not in relation.policies:
+            drop = sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(identifier(wanted.policy.name), table)
+            yield f"policy {wanted.policy.name}", (drop, create_policy(wanted, table=table))
+    # Last, so that a floor that goes is followed by none but a wider one.
+    for name in sorted(OUR_POLICIES & {policy.name for policy in relation.policies}):
+        if name not in {wanted.policy.name for wanted in every}:
+            drop = sql.SQL("DROP POLICY {} ON {}").format(identifier(name), table)
+            yield f"no policy {name}", (drop,)
 
 
 def _index(relation: Relation, table: sql.Identifier, app: App) -> Iterable[tuple[str, Iterable[Statement]]]:
@@ -191,13 +207,13 @@ def _index(relation: Relation, table: sql.Identifier, app: App) -> Iterable[tupl
 
 
 def _grants(
-    relation: Relation, app: App, privileges: tuple[LiteralString, ...]
+    relation: Relation, role: str, privileges: tuple[LiteralString, ...], *, grantees: tuple[str, ...]
 ) -> Iterable[tuple[str, Iterable[Statement]]]:
     kind = sql.SQL("SEQUENCE") if relation.kind == "S" else sql.SQL("TABLE")
     name = identifier(relation.schema, relation.name)
-    wanted = frozenset(Grant(app.app_role, privilege) for privilege in privileges)
+    wanted = frozenset(Grant(role, privilege) for privilege in privileges)
     given = relation.grants
-    for grantee in (PUBLIC, app.app_role):
+    for grantee in grantees:
         surplus = {grant for grant in given if grant.grantee == grantee} - wanted
         if surplus:
             who = sql.SQL("PUBLIC") if grantee == PUBLIC else identifier(grantee)
@@ -206,28 +222,53 @@ def _grants(
             given = frozenset(grant for grant in given if grant.grantee != grantee)
     if not wanted <= given:
         grant = sql.SQL("GRANT {} ON {} {} TO {}").format(
-            sql.SQL(", ").join(sql.SQL(privilege) for privilege in privileges), kind, name, identifier(app.app_role)
+            sql.SQL(", ").join(sql.SQL(privilege) for privilege in privileges), kind, name, identifier(role)
         )
-        yield f"{', '.join(privileges)} for {app.app_role}", (grant,)
+        yield f"{', '.join(privileges)} for {role}", (grant,)
+
+
+def _operator_privileges(role: str, app: App) -> tuple[LiteralString, ...]:
+    """What an operator may do with what is treated as *role*: all that the app may, or only read."""
+    if app.operators.write:
+        return _PRIVILEGES[role]
+    return tuple(privilege for privilege in _PRIVILEGES[role] if privilege == "SELECT")
+
+
+def _lookup(relation: Relation, app: App) -> Iterable[tuple[str, Iterable[Statement]]]:
+    """Let the guard read two columns of the table that says which tenants a partner has, and nothing else."""
+    partners = app.operators.partners
+    columns = (partners.tenant, partners.partner) if partners and relation.name == partners.table else ()
+    there = {column.name for column in relation.columns}
+    wanted = {Grant(app.guard_role, "SELECT", column=column) for column in columns if column in there}
+    given = {grant for grant in relation.grants if grant.grantee == app.guard_role}
+    table, guard = identifier(relation.schema, relation.name), identifier(app.guard_role)
+    if given - wanted:
+        yield f"no more for {app.guard_role}", (sql.SQL("REVOKE ALL ON TABLE {} FROM {}").format(table, guard),)
+    if wanted and given != wanted:
+        names = sql.SQL(", ").join(identifier(column) for column in columns)
+        grant = sql.SQL("GRANT SELECT ({}) ON TABLE {} TO {}").format(names, table, guard)
+        yield f"SELECT of {len(columns)} columns for {app.guard_role}", (grant,)
+
+
+def _known(app: App) -> set[str]:
+    return {PUBLIC, app.app_role, app.migrator_role, app.partner_role, app.platform_role, app.guard_role}
 
 
 def _relation_findings(relation: Relation, state: DatabaseState, app: App) -> list[Finding]:
     name = f"{relation.schema}.{relation.name}"
     findings = [
         Finding(f"{other} has rights on {name}", f"if that is not meant, run REVOKE ALL ON {name} FROM {other}")
-        for other in sorted({grant.grantee for grant in relation.grants} - {PUBLIC, app.app_role, app.migrator_role})
+        for other in sorted({grant.grantee for grant in relation.grants} - _known(app))
     ]
     if _role_of(relation, app) != "tenant":
         return findings
-    column = relation.column(app.tenant_column)
-    ours = set[str]() if column is None else {p.name for p in wanted_policies(app, column)}
     findings += [
         Finding(
             f"{name} has the policy {policy.name}, which is not tenantry's",
             "the floor holds whatever it says; drop it if nobody needs it",
         )
         for policy in relation.policies
-        if policy.name not in ours
+        if policy.name not in OUR_POLICIES
     ]
     for key in relation.foreign_keys:
         target = state.relation(key.target_schema, key.target)

@@ -10,7 +10,17 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 from tenantry.core.errors import InvalidNameError
-from tenantry.core.layout import App, ContextSource, Environment, Layout, MigrationSource, ProjectSpec, TenantType
+from tenantry.core.layout import (
+    App,
+    ContextSource,
+    Environment,
+    Layout,
+    MigrationSource,
+    Operators,
+    PartnerTable,
+    ProjectSpec,
+    TenantType,
+)
 from tenantry.core.names import (
     RESERVED_SCHEMAS,
     TENANT_COLUMN,
@@ -45,9 +55,12 @@ KEYS: dict[str, tuple[str, ...]] = {
         "global_tables",
         "context",
         "context_keys",
+        "operators",
         "environments",
     ),
     "apps.<name>.migrations": ("kind", "path"),
+    "apps.<name>.operators": ("platform", "partners", "write"),
+    "apps.<name>.operators.partners": ("table", "tenant", "partner"),
     "apps.<name>.environments.<name>": ("parent", "ephemeral"),
 }
 """Every key of the file, by its table. `docs/reference/layout.md` has an entry for each."""
@@ -131,6 +144,7 @@ def _app(apps: Section, name: str, base: Path) -> App:
         tenant_column=tenant_column or TENANT_COLUMN,
         global_tables=frozenset(global_tables.values()),
         context=cast("ContextSource", context) if is_context else "setting",
+        operators=_operators(section),
         context_keys=section.numbers("context_keys", default=(1,), example="[1, 2]"),
     )
 
@@ -155,6 +169,24 @@ def _migrations(app: Section, base: Path) -> MigrationSource | None:
         section.find("path", f"{quoted(path)} {fault}", f"make the folder in {base}, or name the one that is there")
         return None
     return MigrationSource("alembic", (base / path).resolve())
+
+
+def _operators(app: Section) -> Operators:
+    example = "{ platform = true }"
+    section = app.table("operators", known=KEYS["apps.<name>.operators"], example=example)
+    write = section.flag("write", default=False)
+    platform = section.flag("platform", default=False)
+    if "partners" not in section:
+        return Operators(platform=platform, write=write)
+    example = '{ table = "brands", tenant = "id", partner = "partner_id" }'
+    partners = section.table("partners", known=KEYS["apps.<name>.operators.partners"], example=example)
+    table = partners.text("table", default=None, example='"brands"')
+    partners.check("table", table, lambda value: check_identifier("table", value))
+    tenant = partners.text("tenant", default=None, example='"id"')
+    partners.check("tenant", tenant, _check_column)
+    partner = partners.text("partner", default=None, example='"partner_id"')
+    partners.check("partner", partner, _check_column)
+    return Operators(PartnerTable(table or "", tenant or "", partner or ""), platform=platform, write=write)
 
 
 def _folder_fault(folder: Path) -> str | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias, TypeVar
 
 from tenantry.core.errors import NoTenantError, TenantChangedError, UsageError
 from tenantry.core.tenant import Tenant, TenantId
-from tenantry.session.errors import UserChangedError
+from tenantry.session.errors import OperatorScopeError, UserChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Argument",
     "Context",
+    "Operator",
+    "OperatorKind",
     "Scope",
     "Steps",
     "TenantScope",
@@ -27,6 +29,7 @@ __all__ = [
     "current_tenant",
     "current_user",
     "enter_scope",
+    "innermost",
     "leave_scope",
     "open_context",
     "outside_scopes",
@@ -44,6 +47,25 @@ class Context:
     tenant: Tenant
     user: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """What the scope is of, in words."""
+        return "tenant"
+
+
+OperatorKind: TypeAlias = Literal["partner", "platform"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who works across tenants: for the tenants of the partner *subject*, or for all. `operators` opens its scope."""
+
+    kind: OperatorKind
+    subject: str
+    user: str
+    reason: str
+    write: bool = False
+
 
 class Scope:
     """A scope and the one around it.
@@ -53,7 +75,7 @@ class Scope:
 
     __slots__ = ("context", "open", "outer")
 
-    def __init__(self, context: Context, outer: Scope | None) -> None:
+    def __init__(self, context: Context | Operator, outer: Scope | None) -> None:
         self.context = context
         self.outer = outer
         self.open = True
@@ -69,7 +91,7 @@ def _open_scope() -> Scope | None:
     return scope
 
 
-def enter_scope(context: Context) -> Scope:
+def enter_scope(context: Context | Operator) -> Scope:
     """Begin a scope of *context* inside the one that is open, and return it for `leave_scope`."""
     scope = Scope(context, _open_scope())
     _innermost.set(scope)
@@ -187,19 +209,31 @@ def tenant_scope(tenant: Tenant | TenantId | Argument, *, user: object = None) -
     return TenantScope(tenant, user)
 
 
-def open_context() -> Context | None:
-    """The tenant and user of the innermost scope, or None outside any."""
+def innermost() -> Context | Operator | None:
+    """What the innermost scope is of, a tenant or an operator, or None outside any."""
     scope = _open_scope()
     return None if scope is None else scope.context
 
 
+def open_context() -> Context | None:
+    """The tenant and user of the innermost scope, or None outside any and in that of an operator."""
+    found = innermost()
+    return found if isinstance(found, Context) else None
+
+
 def current_context() -> Context:
-    """The tenant and user of the innermost scope. Raises `NoTenantError` outside any."""
-    context = open_context()
-    if context is None:
-        ended = _innermost.get()
-        raise NoTenantError(ended=None if ended is None else ended.context.tenant)
-    return context
+    """The tenant and user of the innermost scope.
+
+    Raises `NoTenantError` outside any, and `OperatorScopeError` in that of an operator.
+    """
+    context = innermost()
+    if isinstance(context, Context):
+        return context
+    if context is not None:
+        raise OperatorScopeError(engine="tenant", now=context.kind)
+    ended = _innermost.get()
+    left = None if ended is None else ended.context
+    raise NoTenantError(ended=left.tenant if isinstance(left, Context) else None)
 
 
 def current_tenant() -> Tenant:

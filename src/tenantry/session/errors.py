@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tenantry.session.judgement import Refusal
 
 __all__ = [
+    "AuditFailedError",
     "AutocommitError",
     "CopyInError",
     "ForeignCursorError",
@@ -17,6 +18,7 @@ __all__ = [
     "JobPayloadError",
     "LibraryError",
     "ListenerError",
+    "OperatorScopeError",
     "TenantNotActiveError",
     "TenantTypeError",
     "TransactionControlError",
@@ -39,6 +41,36 @@ class AutocommitError(TenantContextError):
             '`isolation_level="AUTOCOMMIT"`, and make an engine of its own, without `protect`, for what cannot run '
             "in a transaction"
         )
+
+
+class OperatorScopeError(TenantContextError):
+    """The scope is not of the kind that the engine is for. Nothing was sent."""
+
+    def __init__(self, *, engine: str, now: str | None) -> None:
+        example = {"partner": "partner_scope(partner, user=...)", "platform": "platform_scope(reason=..., user=...)"}
+        if engine == "tenant":
+            message = (
+                f"the scope is that of a {now}, and this engine is the application's, which sees one tenant at a time: "
+                f'make an engine of the {now} role with `protect(engine, scope="{now}", schema=...)`'
+            )
+        else:
+            found = "no scope is open" if now is None else f"the scope is that of a {now}"
+            message = f"{found}, and this engine is for a {engine}: wrap the work in `with {example[engine]}:`"
+        super().__init__(message)
+        self.engine = engine
+        self.now = now
+
+
+class AuditFailedError(TenantContextError):
+    """An operator's transaction could not be entered in the audit log, so it did not begin."""
+
+    def __init__(self, schema: str, kind: str) -> None:
+        super().__init__(
+            f"no row could be written to {schema}_guard.audit_log, and without one no {kind} sees anything: "
+            f"log in as {schema}_{kind}, and run `tenantry apply` where the layout has this operator"
+        )
+        self.schema = schema
+        self.kind = kind
 
 
 class UserChangedError(TenantContextError):

@@ -20,7 +20,8 @@ class Protection:
 
     `tenant_column` is what the column is called in the tables that are reached. With a `key` the context is signed
     besides, for an app whose layout says `context = "signed"`. `allow_unsafe` names what the check of the first
-    connection lets through, and why.
+    connection lets through, and why. `scope` says whose scopes the pool is for: a tenant's, or those of an operator of
+    the app of `schema`.
 
     `checkin` says when a transaction ends with a clean-up of what it may leave on its connection: where its statements
     show that it may ("auto"), or each time ("always"), for functions, triggers and views that leave something unseen.
@@ -29,6 +30,8 @@ class Protection:
     """
 
     tenant_column: str = TENANT_COLUMN
+    scope: Literal["tenant", "partner", "platform"] = "tenant"
+    schema: str | None = None
     key: ContextKey | None = None
     allow_unsafe: Allowance = ()
     checkin: Literal["auto", "always"] = "auto"

@@ -18,11 +18,12 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tenantry.core.errors import UsageError
-from tenantry.core.names import TENANT_COLUMN
+from tenantry.core.names import TENANT_COLUMN, check_schema_name
 from tenantry.session import orm
 from tenantry.session.context import check_same, current_context, open_context
 from tenantry.session.dml import check_nested, prepare
 from tenantry.session.errors import AutocommitError, TransactionOpenError
+from tenantry.session.operating import operate
 from tenantry.session.protection import Protection
 from tenantry.session.safety import SafetyCheck, allowance
 from tenantry.session.statements import set_locally, settings_of
@@ -186,6 +187,8 @@ def protect(
     *,
     tenant_column: str = TENANT_COLUMN,
     key: ContextKey | None = None,
+    scope: Literal["tenant", "partner", "platform"] = "tenant",
+    schema: str | None = None,
     allow_unsafe: str | Mapping[str, str] | None = None,
     checkin: Literal["auto", "always"] = "auto",
     pooler_prepares: bool | None = None,
@@ -198,6 +201,10 @@ def protect(
     needs whose layout says `context = "signed"`. *checkin* and *pooler_prepares* are those of `Protection`. Under
     AUTOCOMMIT each statement carries the tenant, where the driver is psycopg; with others AUTOCOMMIT is refused.
 
+    With *scope* "partner" or "platform" the engine is an operator's, logged in as that role of the app of *schema*, and
+    lets through the statements of `partner_scope` or `platform_scope` only, with `OperatorScopeError` for others and
+    `AuditFailedError` where the audit log takes no row. AUTOCOMMIT is refused.
+
     The first connection that the pool hands out is checked: `UnsafeRoleError` or `UnsafeServerError` say all that is
     wrong with its role, server or pooler, and nothing else is sent until a check has passed. *allow_unsafe* is the
     reason why it may be so all the same, or a mapping of the codes that may be to their reasons.
@@ -208,6 +215,8 @@ def protect(
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     protection = Protection(
         tenant_column=tenant_column,
+        scope=scope,
+        schema=schema,
         key=key,
         allow_unsafe=allowance(allow_unsafe),
         checkin=checkin,
@@ -224,7 +233,16 @@ def protect(
             f"this engine is protected by the column {_protected[sync].tenant_column!r}: make an engine of its own for "
             f"the tables whose tenant column is {tenant_column!r}"
         )
+    if (scope == "tenant") is not (schema is None):
+        raise UsageError(
+            f"`scope={scope!r}` and `schema={schema!r}` do not go together: an operator's engine names both, and a "
+            "tenant's neither"
+        )
     _protected[sync] = protection
+    if scope != "tenant":
+        operate(sync, scope, check_schema_name(schema or ""))
+        _check_first(sync, SafetyCheck(protection.allow_unsafe))
+        return engine
     guard = _Guard(protection, _carrier(sync.dialect.driver))
     event.listen(sync, "begin", guard.begin)
     event.listen(sync, "begin_twophase", guard.begin)

@@ -1,0 +1,10 @@
+
+-- Whether this transaction was entered in the audit log, before it began and within the last minute. A row of the
+-- transaction itself is no older than the transaction, and does not count.
+BEGIN
+    RETURN EXISTS (
+           SELECT FROM {audit} AS a
+            WHERE a.id = NULLIF(current_setting({setting}, true), '')::uuid
+              AND a.login = SESSION_USER AND a.scope = 'platform'
+              AND a.at < transaction_timestamp() AND a.at > transaction_timestamp() - interval '1 minute');
+END
