@@ -1,6 +1,7 @@
 """A pool is checked once, by whatever driver, behind whatever pooler, on whatever server."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_a_check_leaves_nothing_on_the_connection(driver: Driver):
         found = driver.connection(lambda conn: conn.exec_driver_sql(query).one())
 
     assert tuple(found) == ("", '"$user", public')
+
+
+def test_a_connection_that_is_refused_is_closed(way, database, roles):
+    query = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = %s"
+    as_admin(database, "ALTER ROLE {app} BYPASSRLS", roles)
+    with pytest.raises(UnsafeRoleError) as caught:
+        way()
+
+    assert caught.traceback  # whose frames hold the connection, so that nobody else closes it
+    with psycopg.connect(database.admin_dsn, autocommit=True) as conn:
+        deadline = time.monotonic() + 5
+        while conn.execute(query, [roles["app"]]).fetchone() != (0,):
+            assert time.monotonic() < deadline, "it is still open"
+            time.sleep(0.01)
 
 
 def test_an_engine_in_autocommit_is_checked_too(database, roles):
