@@ -165,16 +165,9 @@ def _check_first(engine: Engine, check: SafetyCheck) -> None:
         if not check.passed:
             check.run_dbapi(connection, autocommit=dialect.detect_autocommit_setting(connection))
 
-    def connect(connection: Any, *_: object) -> None:
-        try:
-            run(connection)
-        except BaseException:
-            dialect.do_terminate(connection)  # SQLAlchemy would leave it open
-            raise
-
-    # Before SQLAlchemy asks its own questions, which some poolers refuse in words that help nobody.
-    event.listen(engine, "connect", connect, insert=True)
-    # The pool may hold connections from before. One that is refused here SQLAlchemy closes.
+    # Before SQLAlchemy asks its own questions, which some poolers refuse in words that help nobody. And the pool may
+    # hold connections from before. SQLAlchemy closes the connection for which a listener of either raises.
+    event.listen(engine, "connect", run, insert=True)
     event.listen(engine, "checkout", run)
     event.listen(engine, "engine_disposed", check.forget)
 
