@@ -18,9 +18,9 @@ _OURS = (TenantConnection, AsyncTenantConnection)
 def connect(protection: Protection, arguments: list[Any], options: dict[str, Any], *, asynchronous: bool) -> Any:
     """A connection of ours, or for asyncio None and *options* by which SQLAlchemy makes one."""
     if asynchronous:
-        options.setdefault("async_creator_fn", AsyncTenantConnection.told(protection).connect)
+        options.setdefault("async_creator_fn", AsyncTenantConnection.told(protection).connect_unchecked)
         return None
-    return TenantConnection.told(protection).connect(*arguments, **options)
+    return TenantConnection.told(protection).connect_unchecked(*arguments, **options)
 
 
 def opened(connection: Any, protection: Protection) -> None:

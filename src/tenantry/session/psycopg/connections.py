@@ -15,6 +15,7 @@ from psycopg.rows import Row
 from tenantry.session.context import current_context
 from tenantry.session.errors import ForeignCursorError
 from tenantry.session.protection import DEFAULT, Protection
+from tenantry.session.psycopg.checking import AsyncChecked, Checked
 from tenantry.session.psycopg.hooks import GuardedConnection, GuardedCursor, GuardedServerCursor
 from tenantry.session.psycopg.state import State
 
@@ -160,13 +161,13 @@ class _Guarded(GuardedConnection):
         return _told(cls, protection)
 
 
-class TenantConnection(_Guarded, Connection[Row]):  # pyright: ignore[reportIncompatibleVariableOverride] - a property takes the place of psycopg's attribute
+class TenantConnection(Checked, _Guarded, Connection[Row]):  # pyright: ignore[reportIncompatibleVariableOverride] - a property takes the place of psycopg's attribute
     """A `psycopg.Connection` whose statements carry the tenant and user of the scope, for no round trip more."""
 
     _shell = _SyncCursor
 
 
-class AsyncTenantConnection(_Guarded, AsyncConnection[Row]):  # pyright: ignore[reportIncompatibleVariableOverride] - as above
+class AsyncTenantConnection(AsyncChecked, _Guarded, AsyncConnection[Row]):  # pyright: ignore[reportIncompatibleVariableOverride] - as above
     """A `psycopg.AsyncConnection` whose statements carry the tenant and user of the scope, for no round trip more."""
 
     _shell = _AsyncCursor

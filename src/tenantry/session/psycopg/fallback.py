@@ -18,6 +18,7 @@ from tenantry.session.context import current_context
 from tenantry.session.errors import ForeignCursorError, HeldCursorError, TransactionOpenError
 from tenantry.session.leftovers import NOTHING, Left, clean_after, clean_before, read
 from tenantry.session.protection import DEFAULT, Protection
+from tenantry.session.psycopg.checking import AsyncChecked, Checked
 from tenantry.session.psycopg.state import WHO, State
 from tenantry.session.statements import set_locally, settings_of
 
@@ -238,7 +239,7 @@ def _told(cls: Any, protection: Protection) -> Any:
     return type(cls.__name__, (cls,), {"protection": protection, "__module__": cls.__module__})
 
 
-class PlainTenantConnection(_Plain, Connection[Row]):
+class PlainTenantConnection(Checked, _Plain, Connection[Row]):
     """`TenantConnection`, by what psycopg documents alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -299,7 +300,7 @@ class PlainTenantConnection(_Plain, Connection[Row]):
         super().commit()
 
 
-class AsyncPlainTenantConnection(_Plain, AsyncConnection[Row]):
+class AsyncPlainTenantConnection(AsyncChecked, _Plain, AsyncConnection[Row]):
     """`AsyncTenantConnection`, by what psycopg documents alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
