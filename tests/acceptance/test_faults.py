@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,18 @@ import psycopg
 import pytest
 
 from tenantry.local.clusters.processes import alive, postmaster_of
-from tests.acceptance.faults import DATABASE, OWNER, BranchState, Op, World, after, choose, to_be_seen
+from tests.acceptance.faults import (
+    DATABASE,
+    OWNER,
+    BranchState,
+    Op,
+    Point,
+    World,
+    after,
+    as_far_as_seen,
+    choose,
+    to_be_seen,
+)
 from tests.plugins.engine import Project, Serving, check_whole, make_project, new_data_folder, start_engine
 
 # Four operations in five run undisturbed: a fault costs a second, most of it to look at everything afterwards.
@@ -42,6 +54,7 @@ class Run:
     project: Project
     took: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: 0.2))
     faults: Counter[str] = field(default_factory=Counter)
+    acknowledged: set[int] = field(default_factory=set[int])
 
     def call(self, method: str, path: str, body: Any = None) -> httpx2.Response:
         more = {} if body is None else {"json": body}
@@ -57,11 +70,17 @@ class Run:
     def ids(self) -> dict[str, str]:
         return {one["name"]: one["id"] for one in self.get("/branches")["branches"]}
 
-    def endpoints(self) -> dict[str, dict[str, Any]]:
-        return {one["branch_id"]: one for one in self.get("/endpoints")["endpoints"]}
+    def endpoints(self, kind: str = "read_write") -> dict[str, dict[str, Any]]:
+        return {one["branch_id"]: one for one in self.get("/endpoints")["endpoints"] if one["type"] == kind}
 
-    def uri(self, branch_id: str, role: str = OWNER, database: str = DATABASE) -> str:
-        return self.get(f"/connection_uri?branch_id={branch_id}&role_name={role}&database_name={database}")["uri"]
+    def snapshots(self) -> dict[str, str]:
+        return {one["name"]: one["id"] for one in self.get("/snapshots")["snapshots"]}
+
+    def uri(self, branch_id: str, role: str = OWNER, database: str = DATABASE, endpoint_id: str | None = None) -> str:
+        query = f"branch_id={branch_id}&role_name={role}&database_name={database}"
+        if endpoint_id is not None:
+            query += f"&endpoint_id={endpoint_id}"
+        return self.get(f"/connection_uri?{query}")["uri"]
 
     def sql(self, uri: str, query: str, *values: object) -> list[Any]:
         with psycopg.connect(uri, autocommit=True, connect_timeout=PATIENCE_SECONDS) as connection:
@@ -72,7 +91,7 @@ class Run:
         """Look at the project, and check on the way that what the API says of roles and databases is so."""
         branches = self.get("/branches")["branches"]
         names = {one["id"]: one["name"] for one in branches}
-        endpoints = self.endpoints()
+        endpoints, readers = self.endpoints(), self.endpoints("read_only")
         seen: dict[str, BranchState] = {}
         for one in branches:
             path, endpoint = f"/branches/{one['id']}", endpoints.get(one["id"])
@@ -80,8 +99,22 @@ class Run:
             databases = frozenset(each["name"] for each in self.get(f"{path}/databases")["databases"])
             active = None if endpoint is None else endpoint["current_state"] == "active"
             rows = self.look_inside(one["id"], one["name"], roles, databases) if active else frozenset[int]()
-            seen[one["name"]] = BranchState(names.get(one.get("parent_id")), active, rows, roles, databases)
-        return seen
+            parent, reader = names.get(one.get("parent_id")), readers.get(one["id"])
+            if reader is not None:
+                self.look_at_reader(one["id"], reader["id"], rows)
+            seen[one["name"]] = BranchState(parent, active, rows, roles, databases, reader is not None)
+        snapshots = {name: BranchState(None, active=None) for name in self.snapshots()}
+        return World(seen, snapshots, self.get("")["project"]["name"])
+
+    def look_at_reader(self, branch_id: str, endpoint_id: str, rows: frozenset[int]) -> None:
+        """Wait until the standby has what its branch has; it is woken if it sleeps or was killed."""
+        uri = self.uri(branch_id, endpoint_id=endpoint_id)
+        deadline, found = time.monotonic() + PATIENCE_SECONDS, None
+        while found != rows:
+            assert time.monotonic() < deadline, f"the standby of {branch_id} has {found}, not {rows}"
+            with suppress(psycopg.OperationalError):  # it was killed: who asks again finds it awake
+                found = frozenset(number for (number,) in self.sql(uri, "SELECT n FROM t"))
+            time.sleep(0.02)
 
     def look_inside(
         self, branch_id: str, name: str, roles: frozenset[str], databases: frozenset[str]
@@ -99,15 +132,33 @@ class Run:
 
     # ---- operations and faults
 
-    def do(self, op: Op) -> bool:  # noqa: C901, PLR0912 - one case a kind, and no more to it
+    def do(self, op: Op) -> bool:  # noqa: C901, PLR0912, PLR0915 - one case a kind, and no more to it
         """Carry *op* out. True: the engine or Postgres said that it is done."""
-        ids = self.ids()
-        branch_id = ids[op.branch]
+        branch_id = self.ids().get(op.branch, "")
         path = f"/branches/{branch_id}"
         match op.kind:
             case "write":
                 self.sql(self.uri(branch_id), "INSERT INTO t VALUES (%s)", op.number)
                 return True
+            case "crowd":
+                return self.crowd(self.uri(branch_id), op)
+            case "create_at":
+                assert op.point is not None
+                at = {"parent_lsn": op.point.lsn} if op.number % 2 else {"parent_timestamp": op.point.time}
+                body = {"branch": {"name": op.name, "parent_id": branch_id} | at, "endpoints": [{"type": "read_write"}]}
+                answer = self.call("POST", "/branches", body)
+            case "create_reader":
+                answer = self.call("POST", "/endpoints", {"endpoint": {"type": "read_only", "branch_id": branch_id}})
+            case "delete_reader":
+                answer = self.call("DELETE", f"/endpoints/{self.endpoints('read_only')[branch_id]['id']}")
+            case "snapshot":
+                answer = self.call("POST", f"{path}/snapshot?name={op.name}")
+            case "delete_snapshot":
+                answer = self.call("DELETE", f"/snapshots/{self.snapshots()[op.snapshot]}")
+            case "restore_snapshot":
+                answer = self.call("POST", f"/snapshots/{self.snapshots()[op.snapshot]}/restore", {"name": op.name})
+            case "rename_project":
+                answer = self.call("PATCH", "", {"project": {"name": op.name}})
             case "create":
                 options = {"endpoints": [{"type": "read_write"}]} if op.compute else {}
                 answer = self.call("POST", "/branches", {"branch": {"name": op.name, "parent_id": branch_id}} | options)
@@ -139,6 +190,31 @@ class Run:
                 raise AssertionError(op.kind)
         assert answer.status_code < 400 or answer.status_code >= 500, f"{op}: {answer.status_code} {answer.text}"
         return answer.status_code < 400
+
+    def crowd(self, uri: str, op: Op) -> bool:
+        """Have several clients write at once, each its row. What was committed is in `acknowledged`."""
+
+        def write(number: int) -> None:
+            with suppress(psycopg.OperationalError):
+                self.sql(uri, "INSERT INTO t VALUES (%s)", number)
+                self.acknowledged.add(number)
+
+        self.acknowledged.clear()
+        clients = [threading.Thread(target=write, args=[number]) for number in op.numbers]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        return self.acknowledged == set(op.numbers)
+
+    def remember(self, world: World, branch: str) -> World:
+        """Note what *branch* holds now as a moment of its past."""
+        time.sleep(0.01)
+        at = datetime.now(UTC).isoformat()
+        time.sleep(0.01)
+        lsn = self.sql(self.uri(self.ids()[branch]), "SELECT pg_current_wal_lsn()::text")[0][0]
+        point = Point(at, lsn, world.branches[branch])
+        return replace(world, points={**world.points, branch: (*world.points.get(branch, ())[-1:], point)})
 
     def strike(self, fault: str) -> None:
         """Kill, and do not wait."""
@@ -180,7 +256,7 @@ class Run:
             self.serving = start_engine(self.data)
         if fault != "postmaster":
             return
-        wanted = {name for name, state in world.items() if state.active}
+        wanted = {name for name, state in world.branches.items() if state.active}
         endpoints = self.endpoints()
         for name, branch_id in self.ids().items():
             endpoint = endpoints.get(branch_id)
@@ -216,7 +292,7 @@ def test_random_operations_with_kills_among_them_lose_nothing_and_leave_nothing_
     kinds: Counter[str] = Counter()
     try:
         run.project.main.sql("CREATE TABLE t (n int PRIMARY KEY)")
-        world: World = {"main": BranchState(None, active=True)}
+        world = World({"main": BranchState(None, active=True)}, project=run.project.body["project"]["name"])
         for number in range(1, number_of_operations + 1):
             op, fault = choose(world, number, dice), dice.choice(FAULTS)
             kinds[op.kind] += 1
@@ -225,6 +301,8 @@ def test_random_operations_with_kills_among_them_lose_nothing_and_leave_nothing_
             if done:
                 world = wanted
             if fault == "none":
+                if op.kind in {"write", "create_role"} and world.branches[op.branch].active:
+                    world = run.remember(world, op.branch)
                 continue
             run.mend(fault, wanted if done else world)
             world = settle(run, op, world, wanted, done=done, number=number, fault=fault)
@@ -240,6 +318,8 @@ def test_random_operations_with_kills_among_them_lose_nothing_and_leave_nothing_
 def settle(run: Run, op: Op, world: World, wanted: World, *, done: bool, number: int, fault: str) -> World:
     """Return the one world that is there: that before *op*, or that after it, and after it only if it was *done*."""
     seen = run.observe()
+    if not done:
+        world = as_far_as_seen(world, op, seen, acknowledged=run.acknowledged)
     for candidate in [world] if done else [world, wanted]:
         if to_be_seen(candidate) == seen:
             return candidate
@@ -256,6 +336,6 @@ def wake_all(run: Run, world: World) -> None:
             assert run.call("POST", "/endpoints", body).status_code == 201, name
         elif endpoint["current_state"] == "idle":
             assert run.call("POST", f"/endpoints/{endpoint['id']}/start").status_code == 200, name
-    awake = {name: replace(state, active=True) for name, state in world.items()}
+    awake = {name: replace(state, active=True) for name, state in world.branches.items()}
 
-    assert run.observe() == awake
+    assert run.observe() == to_be_seen(replace(world, branches=awake))
