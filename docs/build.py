@@ -225,9 +225,9 @@ Row security binds neither a superuser, nor a role with BYPASSRLS, nor, unless i
 before a protected pool hands out its first connection, that connection is checked. What is wrong with its role, its
 server or the pooler before it is told in one error, each thing with the SQL that mends it, and nothing of the
 application is sent. The next connection is checked again: what was mended works without a restart. Once a check has
-passed, the pool costs nothing more; after `engine.dispose()` it is checked anew. So it is with the pools of asyncpg that
-tenantry makes; and of psycopg's own `TenantConnection`, in a pool or not, the first to each database by each role is
-checked. `tenant_transaction` on a plain connection checks nothing.
+passed, the pool costs nothing more; after `engine.dispose()` it is checked anew. So it is with the pools of asyncpg
+that tenantry makes; and of psycopg's own `TenantConnection`, in a pool or not, the first to each database by each role
+is checked. `tenant_transaction` on a plain connection checks nothing.
 
 A check is one transaction: two settings, one query for all facts (about a millisecond on a quiet machine), COMMIT, and
 a look at whether the setting is gone. It needs no scope and no right of its own, and leaves nothing on the connection.
