@@ -181,16 +181,17 @@ class PsycopgWay(Way):
         """A connection, given back as psycopg's pool does: rolled back where something is open."""
         conn = self.idle.pop(0)
         try:
+            if conn.conn.info.transaction_status != TransactionStatus.IDLE and not self.careless:
+                await conn.close()  # it was lost, or its rollback was cancelled
+                conn = await self._connect()
             yield conn
         finally:
-            status = conn.conn.info.transaction_status
-            if status in {TransactionStatus.INTRANS, TransactionStatus.INERROR} and not self.careless:
-                await conn.rollback()
-            if status in {TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN}:
-                await conn.close()
-            if conn.conn.closed and not self.careless:
-                conn = await self._connect()
-            self.idle.append(conn)
+            try:
+                status = conn.conn.info.transaction_status
+                if status in {TransactionStatus.INTRANS, TransactionStatus.INERROR} and not self.careless:
+                    await conn.rollback()
+            finally:
+                self.idle.append(conn)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
