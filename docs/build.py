@@ -40,7 +40,7 @@ REFERENCE = DOCS / "reference"
 DRIVERS = ("asyncpg", "psycopg", "sqlalchemy")
 
 # And the modules of other rooms that it imports.
-ROOMS = ("web", "web.asgi", "web.wsgi", "web.fastapi")
+ROOMS = ("web", "web.asgi", "web.wsgi", "web.fastapi", "session.logs", "session.opentelemetry", "testing")
 
 _WRITTEN_BY = "Written by `make docs` from the code; change it there.\n"
 

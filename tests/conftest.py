@@ -1,6 +1,7 @@
 """The plugins that the tests use: `tests/plugins/`, one a subject."""
 
 pytest_plugins = [
+    "pytester",
     "tests.plugins.ci",
     "tests.plugins.engine",
     "tests.plugins.cli",

@@ -110,3 +110,18 @@ def test_a_guarded_connection_takes_an_explicit_transaction_as_well(way: Way):
                 return await values(conn.fetch(ALL))
 
     assert way.run(work) == [ACME]
+
+
+def test_a_transaction_that_could_not_begin_leaves_the_next_one_whole(way: Way, shop: Shop):
+    async def work(conn: Any) -> None:
+        with pytest.raises(NoTenantError):
+            async with conn.transaction():
+                pass
+        with tenant_scope(ACME), suppress(ZeroDivisionError):
+            async with conn.transaction():
+                await conn.execute("INSERT INTO shop.documents (title) VALUES ('undone')")
+                raise ZeroDivisionError
+
+    way.run(work)
+
+    assert "undone" not in [title for _, _, title in shop.rows()]

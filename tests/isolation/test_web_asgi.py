@@ -325,3 +325,20 @@ def test_fastapi_dependencies_begin_and_end_inside_the_scope(shop, register, loo
     assert streamed == f"['{title(BOLT)}']" * 2
     own = [title(BOLT)]
     assert ends == [("sync", "bob", own), ("async", "bob", own), ("async", "bob", own)]
+
+
+def test_the_gate_tells_what_a_request_entered_inside_its_scope(shop, register, loop):
+    told: list[tuple[Any, Any]] = []
+    site = Site(shop, register, entered=lambda context: told.append((context, open_context())))
+
+    async def main():
+        await site.get("/", BOLT)
+        await site.get("/", host="nobody.app.example")
+        with pytest.raises(NoTenantError):
+            await site.get("/health")
+        await site.close()
+
+    loop.run(main())
+
+    assert [(str(context.tenant), context.user) for context, _ in told] == [(str(BOLT), "bob")]
+    assert told[0][0] == told[0][1]

@@ -271,3 +271,14 @@ def test_a_callable_that_has_to_be_awaited_is_refused(inner, register):
 
     with pytest.raises(GateAnswerError, match="WSGI cannot await"):
         Answer(TenantMiddleware(inner, register.gate(lookup=lookup)))
+
+
+def test_the_gate_tells_what_a_request_entered_inside_its_scope(inner, register):
+    told: list[tuple[Any, Any]] = []
+    app = TenantMiddleware(inner, register.gate(entered=lambda context: told.append((context, open_context()))))
+
+    Answer(app, "/", BOLT).all()
+    Answer(app, host="nobody.app.example", user="ada").all()
+
+    assert [(str(context.tenant), context.user) for context, _ in told] == [(str(BOLT), "bob")]
+    assert told[0][0] == told[0][1]

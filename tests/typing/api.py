@@ -24,6 +24,8 @@ from tenantry import (
     job_scope,
     tenant_scope,
 )
+from tenantry.session.asyncpg import create_pool
+from tenantry.session.protection import Protection
 from tenantry.session.psycopg import async_tenant_transaction, tenant_transaction
 from tenantry.session.sqlalchemy import protect
 
@@ -100,3 +102,9 @@ def plain(dsn: str) -> None:
 async def plain_async(dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as conn, async_tenant_transaction(conn) as same:
         assert_type(same, psycopg.AsyncConnection[tuple[Any, ...]])
+
+
+async def plain_asyncpg(url: str) -> None:
+    async with create_pool(url, min_size=1, protection=Protection(checkin="always")) as pool:
+        await pool.fetch("SELECT 1")
+    create_pool(url, protection="always")  # pyright: ignore[reportArgumentType] - a value, not its name

@@ -62,7 +62,6 @@ TOKEN_SETTING: Final = "app.tenant_token"  # noqa: S105 - its name, not its valu
 CONTEXT_KEY_SETTING: Final = "TENANTRY_CONTEXT_KEY"
 """The environment variable from which an application takes the key that it signs with."""
 
-
 APPLICATION_NAME: Final = "application_name"
 """Postgres's own setting: what `pg_stat_activity` and `%a` in the server's log call a connection."""
 

@@ -27,6 +27,10 @@ class Protection:
     show that it may ("auto"), or each time ("always"), for functions, triggers and views that leave something unseen.
     `pooler_prepares` says whether a pooler in between can hold prepared statements: PgBouncer 1.21 or newer with
     `max_prepared_statements`. None takes it that Neon's can and others cannot, and makes no difference without one.
+
+    With an `application_name` each transaction is called that and its tenant's id, as in `web tenant=7`, in
+    `pg_stat_activity` and in the server's log. Every session of the same role sees it there, so only where tenants
+    send no SQL of their own.
     """
 
     tenant_column: str = TENANT_COLUMN
@@ -36,6 +40,7 @@ class Protection:
     allow_unsafe: Allowance = ()
     checkin: Literal["auto", "always"] = "auto"
     pooler_prepares: bool | None = None
+    application_name: str | None = None
 
 
 DEFAULT = Protection()

@@ -59,12 +59,20 @@ class Carrier(Protocol):
         """Let nothing through *connection* from now on but the statements of a scope. False if it was not `opened`."""
         ...
 
+    def rest(self, connection: Any) -> bool:
+        """Let the pool's own questions through *connection* again. False if it is not fit for another tenant."""
+        ...
+
 
 def _carrier(driver: str) -> Carrier | None:
     """The carrier for SQLAlchemy's *driver*, or None where the context goes as a statement of its own."""
     match driver:
         case "psycopg":
             from tenantry.session.psycopg import carrier  # noqa: PLC0415 - a driver is imported by who uses it
+
+            return carrier
+        case "asyncpg":
+            from tenantry.session.asyncpg import carrier  # noqa: PLC0415 - as above
 
             return carrier
         case _:
@@ -93,6 +101,12 @@ class _Guard:
         assert self.carrier is not None
         if not self.carrier.arm(record.driver_connection):
             raise DisconnectionError("this connection was made before the engine was protected")
+
+    def checkin(self, dbapi_connection: object, record: ConnectionPoolEntry) -> None:  # noqa: ARG002 - as above
+        """Let the pool look after the connection, which is in nobody's hands."""
+        assert self.carrier is not None
+        if record.driver_connection is not None and not self.carrier.rest(record.driver_connection):
+            record.invalidate()
 
     def begin(self, conn: Connection, xid: object = None) -> None:  # noqa: ARG002 - of two-phase transactions
         """Note whose transaction begins. It never raises: SQLAlchemy would let the connection begin no other."""
@@ -185,14 +199,16 @@ def protect(
     allow_unsafe: str | Mapping[str, str] | None = None,
     checkin: Literal["auto", "always"] = "auto",
     pooler_prepares: bool | None = None,
+    application_name: str | None = None,
 ) -> _Engine:
     """Let nothing through *engine* but the statements of a `tenant_scope`, and return it.
 
     Call it before the engine is used; again changes nothing. Engines made from it by `execution_options()` are
     protected too. Each transaction carries the tenant and user of the scope it began in. In every table that has
     *tenant_column*, inserts get the tenant where they name none. With a *key* the context is signed too, as an app
-    needs whose layout says `context = "signed"`. *checkin* and *pooler_prepares* are those of `Protection`. Under
-    AUTOCOMMIT each statement carries the tenant, where the driver is psycopg; with others AUTOCOMMIT is refused.
+    needs whose layout says `context = "signed"`. *checkin*, *pooler_prepares* and *application_name* are those of
+    `Protection`. Under AUTOCOMMIT each statement carries the tenant, where the driver is psycopg or asyncpg; with
+    others it is refused.
 
     With *scope* "partner" or "platform" the engine is an operator's, logged in as that role of the app of *schema*, and
     lets through the statements of `partner_scope` or `platform_scope` only, with `OperatorScopeError` for others and
@@ -214,6 +230,7 @@ def protect(
         allow_unsafe=allowance(allow_unsafe),
         checkin=checkin,
         pooler_prepares=pooler_prepares,
+        application_name=application_name,
     )
     if _protected.get(sync) == protection:
         return engine
@@ -248,5 +265,6 @@ def protect(
         event.listen(sync, "do_connect", guard.do_connect)
         event.listen(sync, "connect", guard.connect, insert=True)
         event.listen(sync, "checkout", guard.checkout)
+        event.listen(sync, "checkin", guard.checkin)
     orm.listen()
     return engine

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, LiteralString, TypeAlias, cast
 
-from tenantry.core.names import TENANT_SETTING, TOKEN_SETTING, USER_SETTING
+from tenantry.core.names import APPLICATION_NAME, MAX_IDENTIFIER_BYTES, TENANT_SETTING, TOKEN_SETTING, USER_SETTING
 from tenantry.session.signing import token_of
 
 if TYPE_CHECKING:
     from tenantry.session.context import Context
     from tenantry.session.protection import Protection
 
-__all__ = ["Settings", "are_public", "set_locally", "set_locally_with_literals", "settings_of"]
+__all__ = ["Settings", "are_public", "name_of", "set_locally", "set_locally_with_literals", "settings_of"]
 
 Settings: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values of settings, in the order in which a transaction sets them."""
@@ -25,9 +25,22 @@ def settings_of(context: Context, protection: Protection) -> Settings:
     token besides, so that the same application works before and after its database asks for one.
     """
     plain = ((TENANT_SETTING, str(context.tenant)), (USER_SETTING, context.user or ""))
+    if protection.application_name is not None:
+        plain = (*plain, (APPLICATION_NAME, name_of(context, protection.application_name)))
     if protection.key is None:
         return plain
     return (*plain, (TOKEN_SETTING, token_of(context, protection.key)))
+
+
+def name_of(context: Context, application: str) -> str:
+    """What a transaction of *context* is called: *application*, and its tenant's id.
+
+    63 bytes, as Postgres shows no more, and ASCII, which is all that it shows as it is (docs: "application_name"). Of a
+    name that is too long the application's part goes first.
+    """
+    tenant = f"tenant={context.tenant}".encode("unicode_escape").decode()[:MAX_IDENTIFIER_BYTES]
+    room = max(MAX_IDENTIFIER_BYTES - len(tenant) - 1, 0)
+    return f"{application.encode('unicode_escape').decode()[:room]} {tenant}".strip()
 
 
 def are_public(settings: Settings) -> bool:

@@ -57,6 +57,8 @@ class TenantMiddleware:
                 steps = Steps(verdict.context)
                 try:
                     with steps.step():
+                        if self.gate.entered is not None:
+                            self.gate.entered(verdict.context)
                         await self.app(_mounted(scope, request, verdict), receive, send)
                 finally:
                     steps.end()

@@ -58,6 +58,8 @@ class Gate:
 
     A standing is kept for `cache_seconds`, at most `cache_size` of them, until `forget`.
 
+    `entered` is called in each scope before the application, as OpenTelemetry's `mark_current_span` wants to be.
+
     Raises `GateSettingError`.
     """
 
@@ -70,6 +72,7 @@ class Gate:
     suspended: Answer | None = None
     cache_seconds: float = 2.0
     cache_size: int = 10_000
+    entered: Callable[[Context], object] | None = None
     _cache: Cache = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

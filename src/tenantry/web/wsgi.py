@@ -45,7 +45,15 @@ class TenantMiddleware:
         if not isinstance(verdict, Enter):
             return _Body(self.app, env, start_response, step=outside_scopes, end=lambda: None)
         steps = Steps(verdict.context)
-        return _Body(self.app, _mounted(env, verdict.named.mount), start_response, step=steps.step, end=steps.end)
+        entered, context = self.gate.entered, verdict.context
+        return _Body(
+            self.app,
+            _mounted(env, verdict.named.mount),
+            start_response,
+            step=steps.step,
+            end=steps.end,
+            first=None if entered is None else lambda: entered(context),
+        )
 
 
 class _Body:
@@ -59,11 +67,14 @@ class _Body:
         *,
         step: _Step,
         end: Callable[[], None],
+        first: Callable[[], object] | None = None,
     ) -> None:
         self._step = step
         self._end = end
         try:
             with step():
+                if first is not None:
+                    first()
                 self._response = app(env, start_response)
                 self._chunks: Iterator[bytes] = iter(self._response)
         except BaseException:

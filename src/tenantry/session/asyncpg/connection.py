@@ -41,10 +41,20 @@ class GuardedConnection(Connection):
         finally:
             self.guard.guarded = True
 
+    def let_pass(self, *, passing: bool) -> None:
+        """Let what is sent pass as it is from now on, or not."""
+        self.guard.guarded = not passing
+
     @classmethod
     def protected_by(cls, protection: Protection) -> type[GuardedConnection]:
         """The class of connections that *protection* is told."""
         return _protected_by(cls, protection)
+
+    def transaction(self, **options: Any) -> Any:
+        """Give a transaction, or a savepoint in one."""
+        if self._top_xact is not None and not self.is_in_transaction():
+            self._top_xact = None  # asyncpg keeps one whose BEGIN was refused, and would take the next for a savepoint
+        return super().transaction(**options)
 
     async def add_listener(self, channel: str, callback: Callable[..., Any]) -> NoReturn:  # noqa: ARG002 - asyncpg's signature
         """Refuse, with `ListenerError`."""

@@ -98,6 +98,10 @@ class DocumentedConnection(Connection):
         finally:
             self._guarded = True
 
+    def let_pass(self, *, passing: bool) -> None:
+        """Let what is sent pass as it is from now on, or not."""
+        self._guarded = not passing
+
     def passes(self) -> bool:
         """Whether what is sent now is asyncpg's own, or ours."""
         return not self._guarded or (self._own_task is not None and self._own_task is asyncio.current_task())

@@ -63,6 +63,8 @@ def misfits() -> list[str]:
     ]
     if not hasattr(Protocol, "queries_count"):
         found.append("Protocol.queries_count is gone")
+    if not hasattr(Connection, "_top_xact"):
+        found.append("Connection._top_xact is gone")
     if _parameters(Connection.__init__) != _CONNECTION:
         found.append(f"Connection() takes {_parameters(Connection.__init__)}, not {_CONNECTION}")
     return found

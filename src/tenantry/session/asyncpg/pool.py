@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tenantry.session.protection import Protection
 
-__all__ = ["create_pool", "holds_prepared_statements"]
+__all__ = ["closed_on_error", "create_pool", "holds_prepared_statements"]
 
 _PROBE = (
     "SELECT pg_catalog.pg_backend_pid() AS pid, EXISTS "
@@ -64,7 +64,7 @@ class _Connector:
         async with self._asking:
             if self._holds is None:
                 connection = await self._connect(*args, **options)
-                async with _closed_on_error(connection):
+                async with closed_on_error(connection):
                     self._holds = await holds_prepared_statements(connection, said=self._said)
                 if self._holds:
                     return await self._safe(connection)
@@ -75,13 +75,13 @@ class _Connector:
 
     async def _safe(self, connection: Any) -> Any:
         if not self._safety.passed:
-            async with _closed_on_error(connection):
+            async with closed_on_error(connection):
                 await self._safety.run_async(connection.fetchval)
         return connection
 
 
 @asynccontextmanager
-async def _closed_on_error(connection: Any) -> AsyncGenerator[None]:
+async def closed_on_error(connection: Any) -> AsyncGenerator[None]:
     """Let what the block sends through *connection* pass without a tenant, and close it if that fails."""
     try:
         with connection.unguarded():

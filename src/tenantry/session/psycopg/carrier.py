@@ -10,7 +10,7 @@ from tenantry.session.psycopg.chosen import AsyncTenantConnection, TenantConnect
 if TYPE_CHECKING:
     from tenantry.session.protection import Protection
 
-__all__ = ["arm", "connect", "opened"]
+__all__ = ["arm", "connect", "opened", "rest"]
 
 _OURS = (TenantConnection, AsyncTenantConnection)
 
@@ -40,4 +40,9 @@ def arm(connection: Any) -> bool:
     if not isinstance(connection, _OURS):
         return False
     connection.tenantry.open_door = False
+    return True
+
+
+def rest(connection: Any) -> bool:  # noqa: ARG001 - a pool's pings are known by their text
+    """Leave *connection* as it is between its uses."""
     return True
