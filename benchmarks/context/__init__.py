@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from benchmarks.context import direct, load, orm
 from benchmarks.context.database import open_database
-from benchmarks.context.timing import Contest, medians, spinners
+from benchmarks.context.timing import Contest, medians, quiet, spinners
 from benchmarks.result import Row, compare
 
 if TYPE_CHECKING:
@@ -17,12 +16,10 @@ if TYPE_CHECKING:
 
 NAME = "A tenant's context"
 
-# Each process would say anew that the local Postgres is not the newest.
-logging.getLogger("tenantry").setLevel(logging.ERROR)
-
 
 def run(*, quick: bool = False) -> list[Row]:
     """Time each way beside the others, in turns, over every network; then throughput with 8 clients."""
+    quiet()
     rows: list[Row] = []
     with open_database(rows=1_000 if quick else 100_000) as database, spinners():
         for contest in _contests(database):

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.context import direct, orm
-from benchmarks.context.timing import call
+from benchmarks.context.timing import call, quiet
 from benchmarks.result import Row, compare
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _together(url: Url, kind: str, name: str, *, seconds: float) -> float:
 def _client(  # noqa: PLR0917 - what a process is started with
     url: Url, kind: str, name: str, seconds: float, barrier: Barrier, answers: Queue[int]
 ) -> None:
+    quiet()
     ways = _statements(url) if kind == "statement" else _orm(url)
     with ways[name]() as way:
         way([call(number) for number in range(20)])

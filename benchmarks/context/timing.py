@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-__all__ = ["AsyncWay", "Contest", "Way", "call", "medians", "spinners"]
+__all__ = ["AsyncWay", "Contest", "Way", "call", "medians", "quiet", "spinners"]
 
 
 class Contender(Protocol):
@@ -95,6 +96,11 @@ def medians(contest: Contest, *, rounds: int, each: int) -> dict[str, float]:
 def call(number: int) -> int:
     """An id that belongs to the tenant that asks: every tenth row of the first thousand does."""
     return 10 * (number % 100) + 10
+
+
+def quiet() -> None:
+    """Let each process not say anew that the local Postgres is not the newest."""
+    logging.getLogger("tenantry").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
