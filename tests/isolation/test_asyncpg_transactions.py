@@ -8,11 +8,14 @@ import asyncpg
 import pytest
 
 from tenantry import NoTenantError, tenant_scope
-from tenantry.session.asyncpg import tenant_transaction
+from tenantry.core.names import TOKEN_SETTING
+from tenantry.session.asyncpg import TenantConnection, tenant_transaction
 from tenantry.session.errors import (
     TransactionControlError,
     TransactionOpenError,
 )
+from tenantry.session.protection import Protection
+from tenantry.session.signing import ContextKey
 from tests.plugins.asyncpg_ways import GUARDED, Way
 from tests.plugins.shop import ACME, BOLT, Shop
 
@@ -125,3 +128,26 @@ def test_a_transaction_that_could_not_begin_leaves_the_next_one_whole(way: Way, 
     way.run(work)
 
     assert "undone" not in [title for _, _, title in shop.rows()]
+
+
+@guarded
+def test_a_token_is_set_by_every_way_to_send_and_stands_in_no_text(way: Way):
+    key = ContextKey("d/s", b"k" * 32)
+    signed = TenantConnection.protected_by(Protection(key=key))
+    token = f"current_setting('{TOKEN_SETTING}')"
+    # fails where the token is in the text of the statement that runs, or is not set
+    look = (
+        f"SELECT 1 / (length({token}) > 64 AND strpos(query, left({token}, 64)) = 0)::int"
+        " FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
+    )
+
+    async def work(conn: Any) -> None:
+        with tenant_scope(ACME):
+            for _ in range(2):
+                await conn.fetch(look)
+                await conn.execute(look)
+                async with conn.transaction():
+                    await conn.execute(look)
+                    await conn.fetch(look)
+
+    way.run(work, connection_class=signed)

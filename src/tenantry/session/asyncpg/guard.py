@@ -50,6 +50,7 @@ class Guard:
         self._protocol = protocol
         self._transport = transport
         self._protection = protection
+        self._always = protection.checkin == "always"
         self._prepares = prepares
         self._context: Context | None = None
         self._unsent: str | None = None
@@ -61,7 +62,7 @@ class Guard:
         self._numbers = count(1)
         self._names: dict[str, str] = {}
         self._fresh: list[str] = []
-        self._last: tuple[tuple[Settings, str | None], bytes] | None = None
+        self._last: tuple[Context, str | None, bytes] | None = None
         self.is_connected = protocol.is_connected
         self._get_timeout = protocol._get_timeout  # noqa: SLF001 - asyncpg's own name, see `hooks`
 
@@ -82,7 +83,8 @@ class Guard:
 
         if not self.guarded:
             return await send(timeout)
-        await self._settle()
+        if self._doubtful:
+            await self._settle()
         self._admit()
         return await self._send(send, timeout, group=self._unsent is not None, counts=False)
 
@@ -96,14 +98,19 @@ class Guard:
 
         if not self.guarded:
             return await self._protocol.bind_execute(state, args, portal_name, limit, return_extra, timeout)
-        await self._settle()
+        if self._doubtful:
+            await self._settle()
         text = understand(state.query)
-        if text.asks is Asks.BEGIN:
+        if text.plain and not self._always:
+            answer = await self._send(send, timeout, group=True, context=self._admit())
+        elif text.asks is Asks.BEGIN:
             self._begin(text, state.query)
             return ([], b"BEGIN", True) if return_extra else []
-        if text.asks in {Asks.COMMIT, Asks.ROLLBACK, Asks.MIXED}:
+        elif text.asks in {Asks.COMMIT, Asks.ROLLBACK, Asks.MIXED}:
             raise TransactionControlError(text.control)
-        rows, status, complete = await self._run(text, send, timeout, group=True)
+        else:
+            answer = await self._run(text, send, timeout, group=True)
+        rows, status, complete = answer
         if status == _NO_ROW and rows:  # the context's: the statement itself was left at *limit* rows
             status, complete = None, False
         return (rows, status, complete) if return_extra else rows
@@ -160,16 +167,17 @@ class Guard:
         """Run a text, which may hold several statements."""
         if not self.guarded:
             return await self._protocol.query(query, timeout)
-        await self._settle()
+        if self._doubtful:
+            await self._settle()
         text = understand(query)
-        if text.asks in {Asks.COMMIT, Asks.ROLLBACK}:
+        if text.asks is Asks.COMMIT or text.asks is Asks.ROLLBACK:
             return await self._end(text, query, timeout)
         if text.asks is Asks.BEGIN:
             self._begin(text, query)
             return "BEGIN"
         if text.asks is Asks.MIXED:
             raise TransactionControlError(text.control)
-        if self._context is None and text.asks is Asks.WORK and text.left is NOTHING and not self._cleans_always():
+        if self._context is None and text.plain and not self._always:
             settings = settings_of(self._admit(), self._protection)
             if are_public(settings):
                 return await self._send(lambda timeout: self._query_after(settings, query, timeout), timeout)
@@ -180,7 +188,8 @@ class Guard:
     async def _statement(self, query: str, send: Callable[[Any], Awaitable[Any]], timeout: Any) -> Any:
         if not self.guarded:
             return await send(timeout)
-        await self._settle()
+        if self._doubtful:
+            await self._settle()
         text = understand(query)
         if text.asks is not Asks.WORK:
             raise TransactionControlError(text.control or query)
@@ -203,7 +212,7 @@ class Guard:
             return await self._send(send, timeout)
         if text.asks is Asks.PREPARE and self.left:
             await self._clean()
-        left = EVERYTHING if self._cleans_always() else text.left
+        left = EVERYTHING if self._always else text.left
         if self._context is None and (left or block or not group):
             return await self._in_block(now, left, send, timeout, group=group)
         self.left |= left
@@ -282,23 +291,21 @@ class Guard:
 
     def _write(self, context: Context | None) -> bool:
         """Write BEGIN, if one waits, and the context. Whether anything had to be."""
-        if self._context is None:
-            assert context is not None
-            settings, begin = settings_of(context, self._protection), None
-        elif self._unsent is not None:
-            settings, begin = settings_of(self._context, self._protection), self._unsent
-            self._unsent = None
-        else:
-            return False
-        key = (settings, begin)
-        if self._last is None or self._last[0] != key:
-            query, values = set_locally(settings, numeric=True)
-            data = (self._messages(begin, ()) if begin else b"") + self._messages(without_rows(query), values)
-            if self._fresh:  # it holds a Parse, which is not sent twice
-                self._transport.write(data)
-                return True
-            self._last = key, data
-        self._transport.write(self._last[1])
+        begin = self._unsent
+        if self._context is not None:
+            if begin is None:
+                return False
+            context, self._unsent = self._context, None
+        assert context is not None
+        last = self._last
+        if last is not None and last[0] is context and last[1] == begin:
+            self._transport.write(last[2])
+            return True
+        query, values = set_locally(settings_of(context, self._protection), numeric=True)
+        data = (self._messages(begin, ()) if begin else b"") + self._messages(without_rows(query), values)
+        if not self._fresh and self._protection.key is None:  # a Parse is not sent twice, and a token does not last
+            self._last = context, begin, data
+        self._transport.write(data)
         return True
 
     def _messages(self, query: str, values: tuple[str, ...]) -> bytes:
@@ -351,7 +358,9 @@ class Guard:
             self._context = self._unsent = None
             return "COMMIT" if text.asks is Asks.COMMIT else "ROLLBACK"
         commits = text.asks is Asks.COMMIT and not self._failed
-        message = ending(query, self.left, commits=commits, uncertain=self._uncertain)
+        message = query
+        if self.left is not NOTHING:
+            message = ending(query, self.left, commits=commits, uncertain=self._uncertain)
         try:
             await self._send(lambda timeout: self._protocol.query(message, timeout), timeout)
         except PostgresError:
@@ -367,7 +376,7 @@ class Guard:
 
     async def _settle(self) -> None:
         """End a transaction of which it is not known whether its end was reached."""
-        if self._doubtful and self._protocol.is_connected():
+        if self._protocol.is_connected():
             message = ending("ROLLBACK", self.left, commits=False, uncertain=True)
             await self._send(lambda timeout: self._protocol.query(message, timeout), None)
             self.forget()
@@ -382,6 +391,3 @@ class Guard:
         message = cleaning(self.left)
         await self._send(lambda timeout: self._protocol.query(message, timeout), None)
         self.left = NOTHING
-
-    def _cleans_always(self) -> bool:
-        return self._protection.checkin == "always"

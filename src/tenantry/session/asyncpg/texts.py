@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import lru_cache
 
@@ -27,11 +27,18 @@ class Asks(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a text asks for, what it leaves on the connection, and the word by which it begins or ends a transaction."""
+    """What a text asks for, what it leaves on the connection, and the word by which it begins or ends a transaction.
+
+    `plain` says that it asks for work and leaves nothing, which most do.
+    """
 
     asks: Asks
     left: Left = NOTHING
     control: str = ""
+    plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", self.asks is Asks.WORK and not self.left)
 
 
 _ASKS = {
