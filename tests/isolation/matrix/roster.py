@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.isolation.matrix.asyncpg_ways import AsyncpgWay
-from tests.isolation.matrix.guards import CLEANING, CONTROL, PREPARES
+from tests.isolation.matrix.guards import CONTROL
 from tests.isolation.matrix.psycopg_ways import AsyncPsycopgWay, PsycopgWay
 from tests.isolation.matrix.sqlalchemy_ways import OrmWay
 
@@ -30,7 +30,5 @@ WAYS: dict[str, Callable[..., Way]] = {
     "asyncpg": AsyncpgWay,
 }
 
-NOT_YET: dict[str, frozenset[Guard]] = {"AsyncSession over asyncpg": frozenset({CLEANING, CONTROL, PREPARES})}
-"""Guards that a way has not yet: SQLAlchemy over asyncpg is told the tenant by a statement of its own, refuses
-AUTOCOMMIT, does not remove what is left on a connection, and leaves it to the application to turn prepared statements
-off. What they stop is not tried there."""
+NOT_YET: dict[str, frozenset[Guard]] = {"AsyncSession over asyncpg": frozenset({CONTROL})}
+"""Guards that a way has not yet. What they stop is not tried there."""
