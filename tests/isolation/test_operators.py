@@ -212,6 +212,10 @@ def test_the_database_opens_nothing_to_an_operator_without_a_committed_row_of_it
     assert staff.as_role(kind, name, DOCUMENT_COUNT) == [(3 if kind == "platform" else 2,)], "the control"
     assert staff.as_role(other, name, DOCUMENT_COUNT) == [(0,)], "it is another login's"
     assert staff.as_role("app", name, DOCUMENT_COUNT) == [(0,)]
+    theirs = uuid4()
+    with staff.site.connect(f"{staff.schema}_{other}") as conn:
+        conn.execute(ENTRY.format(guard=guard, id=theirs, scope=kind, subject=subject).encode())
+    assert staff.as_role(kind, f"SET LOCAL app.audit_id = '{theirs}'", DOCUMENT_COUNT) == [(0,)], "by another login"
     staff.site.admin(f"UPDATE {guard}.audit_log SET at = at - interval '61 seconds'")
     assert staff.as_role(kind, name, DOCUMENT_COUNT) == [(0,)], "it was a minute ago"
 
