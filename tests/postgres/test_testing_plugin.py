@@ -186,6 +186,51 @@ def test_a_table_in_which_a_tenant_has_no_rows_makes_the_test_vacuous(project):
     allowed.assert_outcomes(passed=1)
 
 
+def test_a_table_that_the_application_may_not_touch_needs_no_rows(project):
+    register = ["CREATE TABLE members (tenant_id uuid)", "CREATE TABLE keys (tenant_id uuid)"]
+
+    project(ISOLATED, statements=[*TABLE, *WALL, *register]).assert_outcomes(passed=1)
+    granted = [
+        *TABLE,
+        *WALL,
+        *register,
+        "GRANT DELETE ON members TO {app}",
+        "GRANT INSERT (tenant_id) ON keys TO {app}",
+    ]
+    result = project(ISOLATED, statements=granted)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*public.keys has no row of tenant*public.members has no row of tenant*"])
+
+
+PARTITIONS = [
+    "CREATE TABLE notes (tenant_id uuid) PARTITION BY HASH (tenant_id)",
+    "CREATE TABLE notes_0 PARTITION OF notes FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
+    "CREATE TABLE notes_1 PARTITION OF notes FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+    "GRANT SELECT, INSERT ON notes TO {app}",
+    *(statement.replace("tickets", "notes") for statement in WALL),
+]
+IN_BOTH = """
+from sqlalchemy import text
+@pytest.fixture
+def tenantry_rows(make_session):
+    def write(tenant):
+        with make_session() as session:
+            session.add(Ticket(title="x"))
+            session.execute(text("INSERT INTO notes VALUES (:tenant)"), {"tenant": tenant})
+            session.commit()
+    return write
+"""
+
+
+@pytest.mark.parametrize(("grant", "holes"), [(None, 0), ("GRANT SELECT ON notes_0, notes_1 TO {app}", 2)])
+def test_a_partition_is_tried_by_its_own_name_and_needs_no_rows_of_both(project, grant, holes):
+    statements = [*TABLE, *WALL, *PARTITIONS, *([grant] if grant else [])]
+    result = project(ISOLATED, statements=statements, extra=IN_BOTH)
+
+    result.assert_outcomes(passed=not holes, failed=bool(holes))
+    assert sum("public.notes_" in line and " reads tenant " in line for line in result.outlines) == holes
+
+
 def test_no_tenant_table_at_all_makes_the_test_vacuous(project):
     result = project(ISOLATED, ini="tenantry_tenant_column = customer")
 

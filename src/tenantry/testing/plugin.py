@@ -149,6 +149,7 @@ def two_tenants(
         admin_dsn=tenantry_database.admin_dsn,
         tenant_column=pytestconfig.getini("tenantry_tenant_column"),
         may_be_empty=tuple(pytestconfig.getini("tenantry_may_be_empty")),
+        app_role=tenantry_database.app_role,
     )
     found.tables()
     return found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tenantry.core.tenant import TenantId
 
-__all__ = ["Table", "TwoTenants", "read_tables"]
+__all__ = ["Table", "TwoTenants", "read_tables", "row_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,15 @@ class Table:
     column: str
     type: str
     columns: tuple[str, ...]
+    is_partition: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TwoTenants:
     """Two tenants' ids, and where their rows are. It can be unpacked: `acme, bolt = two_tenants`.
 
-    `may_be_empty` names tables (`schema.table`) that no test needs rows in.
+    `may_be_empty` names tables (`schema.table`) that no test needs rows in. Tables on which *app_role* has no privilege
+    are left out, where it is given.
     """
 
     a: TenantId
@@ -41,6 +43,7 @@ class TwoTenants:
     admin_dsn: str = field(repr=False)
     tenant_column: str = TENANT_COLUMN
     may_be_empty: Collection[str] = ()
+    app_role: str | None = None
 
     def __iter__(self) -> Iterator[TenantId]:
         yield self.a
@@ -49,15 +52,19 @@ class TwoTenants:
     def tables(self) -> list[Table]:
         """Every table with the tenant column in which both have rows, but for those that may be empty.
 
+        Partitions are among them, and need no rows of both: one of them may be all a tenant's own.
+
+
         Raises `VacuousTestError` where one of them lacks rows, or where there is no such table.
         """
         with psycopg.connect(self.admin_dsn) as conn:
-            tables = [table for table in read_tables(conn, self.tenant_column) if table.name not in self.may_be_empty]
+            found = read_tables(conn, self.tenant_column, app_role=self.app_role)
+            tables = [table for table in found if table.name not in self.may_be_empty]
             lacking = [
                 f"{table.name} has no row of tenant {tenant}"
                 for table in tables
                 for tenant in self
-                if not _has_rows(conn, table, tenant)
+                if not table.is_partition and row_of(conn, table, tenant) is None
             ]
         if not tables:
             raise VacuousTestError(
@@ -73,25 +80,27 @@ class TwoTenants:
         return tables
 
 
-def read_tables(conn: psycopg.Connection[Any], tenant_column: str) -> list[Table]:
-    """The tables and partitions that have *tenant_column*, by name."""
+def read_tables(conn: psycopg.Connection[Any], tenant_column: str, *, app_role: str | None = None) -> list[Table]:
+    """The tables and partitions that have *tenant_column* and that *app_role* may touch, by name."""
     rows = conn.execute(
         "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), pg_catalog.quote_ident(a.attname),"
         " pg_catalog.format_type(a.atttypid, a.atttypmod),"
         " (SELECT pg_catalog.array_agg(pg_catalog.quote_ident(every.attname) ORDER BY every.attnum)"
         "  FROM pg_catalog.pg_attribute every WHERE every.attrelid = c.oid AND every.attnum > 0"
-        "  AND NOT every.attisdropped AND every.attgenerated = '')"
+        "  AND NOT every.attisdropped AND every.attgenerated = ''), c.relispartition"
         " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE a.attname = %s AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'"
-        " AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%' ORDER BY 1",
-        [tenant_column],
+        " WHERE a.attname = %(column)s AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'"
+        " AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'"
+        " AND (%(role)s::text IS NULL OR pg_catalog.has_any_column_privilege(%(role)s, c.oid, 'SELECT, INSERT, UPDATE')"
+        " OR pg_catalog.has_table_privilege(%(role)s, c.oid, 'DELETE')) ORDER BY 1",
+        {"column": tenant_column, "role": app_role},
     )
-    return [Table(name, column, type_, tuple(columns)) for name, column, type_, columns in rows]
+    return [Table(name, column, type_, tuple(columns), child) for name, column, type_, columns, child in rows]
 
 
-def _has_rows(conn: psycopg.Connection[Any], table: Table, tenant: TenantId) -> bool:
-    # Names come quoted from the catalog.
-    query = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {table.column}::text = %s)"  # noqa: S608 - see above
+def row_of(conn: psycopg.Connection[Any], table: Table, tenant: TenantId) -> Any:
+    """One of *tenant*'s rows as JSON has it, or None."""
+    query = f"SELECT pg_catalog.to_jsonb(t) FROM {table.name} t WHERE {table.column}::text = %s LIMIT 1"  # noqa: S608 - quoted by the catalog
     found = conn.execute(sql.SQL(query), [str(tenant)]).fetchone()  # pyright: ignore[reportArgumentType] - as above
-    return found is not None and bool(found[0])
+    return None if found is None else found[0]
