@@ -22,7 +22,7 @@ from tenantry.local.routes import absent
 from tenantry.local.routes.published import published, without_route
 from tenantry.session.judgement import CHECKS, POWERFUL_ROLES
 from tenantry.session.vulnerabilities import VULNERABILITIES, Vulnerability
-from tests.isolation.matrix.roster import NOT_YET, WAYS
+from tests.isolation.matrix.roster import UNSEEN, WAYS
 from tests.isolation.matrix.table import ATTACKS, ELSEWHERE
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def render_attacks() -> str:
         names.append(f"{attack.name} ({attack.reason})" if attack.reason else attack.name)
     tried = [f"| {hole} | {tries} | {'; '.join(names)} | {what} |" for (hole, tries, what), names in rows.items()]
     elsewhere = [f"| {one.hole} | {one.tries} | {one.where} |" for one in ELSEWHERE]
-    gaps = [f"- {way}: {'; '.join(sorted(guard.what for guard in guards))}." for way, guards in NOT_YET.items()]
+    gaps = [f"- {way}, {guard.what}: {why}." for way, guards in UNSEEN.items() for guard, why in guards.items()]
     return f"""# Attacks
 
 {_WRITTEN_BY}
@@ -313,7 +313,7 @@ an attack is not tried on every way.
 |---|---|---|---|
 {chr(10).join(tried)}
 
-## Guards that a way has not yet
+## Guards that are there and cannot be taken out
 
 {chr(10).join(gaps) or "None."}
 
