@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -67,7 +68,8 @@ class Soak:
         while loop.time() < self.end:
             step += 1
             tenant = chance.choice(self.tenants)
-            work = self._write(tenant, f"{number}-{step}") if chance.random() < 0.4 else self._read(tenant, chance)
+            writes = chance.random() < 0.4
+            work = partial(self._write, tenant, f"{number}-{step}") if writes else partial(self._read, tenant, chance)
             fate, after = chance.random(), chance.uniform(0, 0.05)
             task = asyncio.create_task(self._scoped(tenant, work))
             try:
@@ -88,7 +90,7 @@ class Soak:
     async def _scoped(self, tenant: UUID, work: Any) -> None:
         async with self.gate:
             with tenant_scope(tenant):
-                await work
+                await work()
 
     async def _read(self, tenant: UUID, chance: random.Random) -> None:
         if chance.random() < 0.5:
