@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import gc
+import sys
 from functools import _lru_cache_wrapper
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["clear"]
 
@@ -15,6 +18,9 @@ def clear() -> None:
         cache.cache_clear()
 
 
-def _caches() -> list[Any]:
-    caches: list[Any] = [thing for thing in gc.get_objects() if isinstance(thing, _lru_cache_wrapper)]
-    return [cache for cache in caches if str(getattr(cache, "__module__", "")).startswith("tenantry.session")]
+def _caches() -> Iterator[_lru_cache_wrapper[object]]:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tenantry.session"):
+            for thing in list(vars(module).values()):
+                if isinstance(thing, _lru_cache_wrapper):
+                    yield thing
