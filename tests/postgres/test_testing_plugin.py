@@ -228,7 +228,9 @@ def test_a_partition_is_tried_by_its_own_name_and_needs_no_rows_of_both(project,
     result = project(ISOLATED, statements=statements, extra=IN_BOTH)
 
     result.assert_outcomes(passed=not holes, failed=bool(holes))
-    assert sum("public.notes_" in line and " reads tenant " in line for line in result.outlines) == holes
+    # In CI pytest's summary repeats the whole message.
+    said = {line.lstrip("E ") for line in result.outlines if "public.notes_" in line and " reads tenant " in line}
+    assert len(said) == holes
 
 
 def test_no_tenant_table_at_all_makes_the_test_vacuous(project):
