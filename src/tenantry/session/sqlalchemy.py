@@ -248,10 +248,10 @@ def protect(
             f"`scope={scope!r}` and `schema={schema!r}` do not go together: an operator's engine names both, and a "
             "tenant's neither"
         )
-    _protected[sync] = protection
     if scope != "tenant":
         operate(sync, scope, check_schema_name(schema or ""))
         _check_first(sync, SafetyCheck(protection.allow_unsafe))
+        _protected[sync] = protection
         return engine
     guard = _Guard(protection, _carrier(sync.dialect.driver))
     event.listen(sync, "begin", guard.begin)
@@ -267,4 +267,5 @@ def protect(
         event.listen(sync, "checkout", guard.checkout)
         event.listen(sync, "checkin", guard.checkin)
     orm.listen()
+    _protected[sync] = protection  # only now: what was refused above is refused again
     return engine
